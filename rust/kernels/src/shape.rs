@@ -1,0 +1,33 @@
+//! Shapes and strides of C-contiguous arrays.
+
+/// The number of elements of an array of this shape.
+pub(crate) fn element_count(shape: &[usize]) -> usize {
+    shape.iter().product()
+}
+
+/// The strides, in elements, of a C-contiguous array of this shape.
+pub(crate) fn contiguous_strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    strides
+}
+
+/// Where the element at `linear` (its position in C order) lies in an array of these strides.
+pub(crate) fn offset(mut linear: usize, shape: &[usize], strides: &[usize]) -> usize {
+    let mut offset = 0;
+    for (size, stride) in shape.iter().zip(strides).rev() {
+        offset += linear % size * stride;
+        linear /= size;
+    }
+    offset
+}
+
+/// One past the highest offset that an array of this shape and these strides touches.
+pub(crate) fn extent(shape: &[usize], strides: &[usize]) -> usize {
+    if element_count(shape) == 0 {
+        return 0;
+    }
+    shape.iter().zip(strides).map(|(size, stride)| (size - 1) * stride).sum::<usize>() + 1
+}
