@@ -1,1 +1,72 @@
-//! flowrs-checkpoint
+//! Checkpoint directories: model parameters on a disk, one directory per variable.
+//!
+//! ```text
+//! <path>/<variable name>/out      the elements: row-major, little-endian, no header, no padding
+//! <path>/<variable name>/meta     shape and element type, in protobuf's text format
+//! <path>/snapshot_done            empty; written last, so it says that the save was finished
+//! ```
+//!
+//! A variable name may hold `/`; each part is then a directory of its own. `meta` of a float32
+//! matrix of 2 rows and 3 columns is exactly
+//!
+//! ```text
+//! shape {
+//!   dim: 2
+//!   dim: 3
+//! }
+//! data_type: kFloat
+//! ```
+//!
+//! Reading accepts what other writers of this format left behind: no marker, no `meta`, stray
+//! files, unknown fields, comments. Nothing that is read is trusted: sizes are computed with
+//! checked arithmetic, and below the given path only directories and regular files are opened,
+//! never a symbolic link, a pipe or a device.
+//!
+//! [`save`] writes into a temporary sibling, makes it durable and renames it into place: the
+//! directory appears whole or not at all. [`open`] reads names, `meta` and sizes only; the bytes
+//! of a variable are mapped by [`Entry::map`] or read by [`Entry::read_into`].
+//!
+//! ```
+//! use flowrs_checkpoint::{DataType, Meta, Opened, RealStorage, SaveOptions, Variable};
+//!
+//! # fn main() -> flowrs_checkpoint::Result<()> {
+//! let path = std::env::temp_dir().join(format!("flowrs-doc-{}", std::process::id()));
+//! let bias = Variable {
+//!     name: "dense1-bias",
+//!     meta: Meta { shape: vec![2], data_type: DataType::Float },
+//!     data: &[0, 0, 0, 0, 0, 0, 128, 63],
+//! };
+//! flowrs_checkpoint::save(&RealStorage, &path, &[bias], &SaveOptions::default())?;
+//!
+//! let Opened::Directory(checkpoint) = flowrs_checkpoint::open(&RealStorage, &path)? else {
+//!     unreachable!("the path holds no `out` of its own")
+//! };
+//! assert!(checkpoint.complete);
+//! assert_eq!(checkpoint.variables[0].map(Default::default())?[4..], [0, 0, 128, 63]);
+//! # std::fs::remove_dir_all(&path).ok();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything that is done to files goes through [`Storage`]. [`RealStorage`] is the operating
+//! system; the tests have another one in memory that can fail and crash at every operation.
+
+mod error;
+mod format;
+mod names;
+mod reader;
+mod storage;
+mod system;
+mod text_format;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Result};
+pub use format::{DataType, MAX_DIMENSIONS, MAX_META_BYTES, Meta};
+pub use names::{MARKER, MAX_NAME_PARTS};
+pub use reader::{Checkpoint, Entry, MAX_LISTED, Opened, open};
+pub use storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage};
+pub use system::RealStorage;
+pub use writer::{SaveOptions, Variable, save};

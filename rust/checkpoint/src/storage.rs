@@ -1,0 +1,238 @@
+//! The operations on files that checkpoints are made of.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::{Mmap, MmapMut};
+
+/// A file system, as far as checkpoints need one.
+///
+/// Writing goes by paths, since a save writes only below a directory that it has just made.
+/// Reading goes by [`Directory`], since what is read may have been put there by anyone.
+pub trait Storage: Send + Sync {
+    /// What is at the path itself, without following a symbolic link; `None` if nothing is.
+    ///
+    /// # Errors
+    ///
+    /// Any failure other than that nothing is there.
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
+
+    /// The absolute path, free of symbolic links, of something that exists.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if nothing is there; any other failure to look.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Opens a directory for reading; the path is followed through symbolic links.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotADirectory`, or any other failure to open it.
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>>;
+
+    /// Makes a directory in one that exists.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if anything is at the path; any other failure to make it.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a file with these contents. On failure the file may exist in part.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if anything is at the path; any other failure to make or write it.
+    fn write_new_file(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
+
+    /// Returns when the contents of the files and the entries of the directories (not those of
+    /// directories below them) would survive a loss of power. All are on one file system.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to write what was still in memory.
+    fn make_durable(&self, files: &[PathBuf], directories: &[PathBuf]) -> io::Result<()>;
+
+    /// Gives a directory another name in the same parent, in one step. An empty directory that
+    /// has this name is replaced; nothing else is.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, `DirectoryNotEmpty` or `NotADirectory` if the name is taken; any other
+    /// failure.
+    fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file or a symbolic link, never what it points to.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to remove it.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// `DirectoryNotEmpty`, or any other failure to remove it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A directory that is open for reading. Nothing here follows a symbolic link.
+pub trait Directory: Send + Sync {
+    /// The entries except `.` and `..`, in no order; stops after `limit` of them.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to read the directory.
+    fn list(&self, limit: usize) -> io::Result<Vec<Child>>;
+
+    /// Opens a directory in this one.
+    ///
+    /// # Errors
+    ///
+    /// If it is no directory, or cannot be opened.
+    fn open_directory(&self, name: &OsStr) -> io::Result<Arc<dyn Directory>>;
+
+    /// Size in bytes of a regular file in this directory, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// If it is no regular file, or cannot be looked at.
+    fn file_size(&self, name: &OsStr) -> io::Result<u64>;
+
+    /// Opens a regular file in this directory or below it.
+    ///
+    /// # Errors
+    ///
+    /// If it is no regular file, if a directory on the way is none, or if it cannot be opened.
+    fn open_file(&self, relative: &Path) -> io::Result<Box<dyn File>>;
+}
+
+/// A regular file that is open for reading.
+pub trait File: Send + Sync {
+    /// Size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to ask for it.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads from a position; returns how many bytes were read, 0 only at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Maps the first `length` bytes, which is not 0 and not more than the file has.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to map.
+    fn map(&self, length: usize, mode: MapMode) -> io::Result<Mapping>;
+}
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// Its name.
+    pub name: OsString,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, wherever it points.
+    Link,
+    /// A pipe, a socket, a device.
+    Special,
+}
+
+/// Whether a mapping can be written to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MapMode {
+    /// Reads only.
+    #[default]
+    ReadOnly,
+    /// Writes stay in this process and never reach the file.
+    CopyOnWrite,
+}
+
+/// The bytes of a file in memory. Keeps them alive without the file being open, and also after
+/// the file has been replaced or removed.
+///
+/// The file must not be cut short while a mapping of it is in use: reading a page that is gone
+/// ends the process (`SIGBUS`). Nothing in this crate ever shortens a file or writes into one
+/// that exists.
+#[derive(Debug)]
+pub struct Mapping(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    Shared(Mmap),
+    Private(MmapMut),
+    Owned(Vec<u8>),
+}
+
+impl Mapping {
+    /// The bytes for writing, if the mapping is copy-on-write (or empty).
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
+        match &mut self.0 {
+            Memory::Shared(_) => None,
+            Memory::Private(bytes) => Some(bytes),
+            Memory::Owned(bytes) => Some(bytes),
+        }
+    }
+
+    /// A mapping of nothing: systems refuse to map zero bytes.
+    pub(crate) const fn empty() -> Self {
+        Self(Memory::Owned(Vec::new()))
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn owned(bytes: Vec<u8>) -> Self {
+        Self(Memory::Owned(bytes))
+    }
+}
+
+impl From<Mmap> for Mapping {
+    fn from(bytes: Mmap) -> Self {
+        Self(Memory::Shared(bytes))
+    }
+}
+
+impl From<MmapMut> for Mapping {
+    fn from(bytes: MmapMut) -> Self {
+        Self(Memory::Private(bytes))
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Memory::Shared(bytes) => bytes,
+            Memory::Private(bytes) => bytes,
+            Memory::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// What [`Directory::open_file`] and [`Directory::file_size`] say of anything but a file.
+pub(crate) fn not_a_regular_file() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "not a regular file (symbolic links, pipes and devices are never opened)",
+    )
+}
