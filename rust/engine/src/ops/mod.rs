@@ -1,0 +1,238 @@
+//! Operations: what each means, how it differentiates, and which kernel runs it.
+//!
+//! One file an operation (or a row of the table in `elementwise.rs`), and one line in
+//! [`REGISTRY`] that gives it the name by which Python asks for it.
+
+pub mod argmax;
+pub mod attributes;
+pub mod bias_add;
+pub mod broadcast;
+pub mod cast;
+pub mod cross_entropy;
+pub mod elementwise;
+pub mod learning_rate;
+pub mod matmul;
+pub mod matmul_update;
+pub mod reduce;
+pub mod reshape;
+pub mod softmax;
+pub mod sparse_cross_entropy;
+pub mod step_counter;
+pub mod update;
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use attributes::Attributes;
+
+use crate::error::Error;
+use crate::graph::{Builder, Node, ValueId};
+use crate::settings::Settings;
+use crate::step::Kernel;
+use crate::types::TensorType;
+
+/// What an operation's `lower` may look at: everything that is known when a plan is made.
+#[derive(Debug)]
+pub struct Lowering<'a> {
+    /// Types of the inputs.
+    pub inputs: Vec<&'a TensorType>,
+    /// Types of the outputs.
+    pub outputs: Vec<&'a TensorType>,
+    /// The input whose memory the first output takes over, where the planner decided so.
+    pub in_place: Option<usize>,
+    /// Instruction set and the like.
+    pub settings: Settings,
+}
+
+/// One kind of operation.
+pub trait Op: Any + Debug + Send + Sync {
+    /// The name in the registry, in messages and in plans.
+    fn name(&self) -> &'static str;
+
+    /// The attributes as short text, for graphs and plans.
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    /// Types of the outputs. The only place where shapes and dtypes of the inputs are checked.
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error>;
+
+    /// Adds to `g` the gradient of each input, given those of the outputs (`None`: zero). The
+    /// result may have the output's shape where the input was broadcast to it.
+    fn gradient(
+        &self,
+        g: &mut Builder,
+        node: &Node,
+        dy: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, Error> {
+        let _ = (g, dy);
+        Err(Error::Graph(format!("{} ({}) has no gradient", self.name(), node.name)))
+    }
+
+    /// Chooses the kernel; called once, when the plan is made.
+    fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error>;
+
+    /// True where the output is the input's memory under another shape: no kernel runs.
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    /// Inputs whose memory the first output may take over.
+    fn in_place(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// Inputs that are variables and are changed in place.
+    fn updates(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// True where what the inputs hold can make the operation fail.
+    fn can_fail(&self) -> bool {
+        false
+    }
+}
+
+/// A registered operation.
+#[derive(Debug)]
+pub struct Registration {
+    /// The name by which Python asks for it.
+    pub name: &'static str,
+    /// Makes the operation from its attributes.
+    pub build: fn(&mut Attributes) -> Result<Arc<dyn Op>, Error>,
+}
+
+macro_rules! registry {
+    ($($name:literal => $module:ident::$op:ident,)*) => {
+        &[$(Registration {
+            name: $name,
+            build: |attributes| Ok(Arc::new($module::$op::from_attributes(attributes)?)),
+        }),*]
+    };
+}
+
+/// The operations that are not rows of the elementwise table.
+static REGISTRY: &[Registration] = registry! {
+    "adam_update" => update::AdamUpdate,
+    "argmax" => argmax::Argmax,
+    "bias_add" => bias_add::BiasAdd,
+    "broadcast_to" => broadcast::BroadcastTo,
+    "cast" => cast::Cast,
+    "identity" => reshape::Identity,
+    "learning_rate" => learning_rate::LearningRate,
+    "matmul" => matmul::MatMul,
+    "momentum_update" => update::MomentumUpdate,
+    "reduce_max" => reduce::ReduceMax,
+    "reduce_sum" => reduce::ReduceSum,
+    "reshape" => reshape::Reshape,
+    "sgd_update" => update::SgdUpdate,
+    "softmax" => softmax::Softmax,
+    "softmax_cross_entropy" => cross_entropy::SoftmaxCrossEntropy,
+    "sparse_softmax_cross_entropy" => sparse_cross_entropy::SparseSoftmaxCrossEntropy,
+    "step_increment" => step_counter::StepIncrement,
+};
+
+/// The names of all operations that Python can ask for.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = REGISTRY.iter().map(|entry| entry.name).collect();
+    names.extend(elementwise::TABLE.iter().map(|row| row.name));
+    names.sort_unstable();
+    names
+}
+
+/// Makes the operation with this name from its attributes.
+pub fn build(name: &str, mut attributes: Attributes) -> Result<Arc<dyn Op>, Error> {
+    let op: Arc<dyn Op> = match REGISTRY.iter().find(|entry| entry.name == name) {
+        Some(entry) => (entry.build)(&mut attributes).map_err(|error| error.within(name))?,
+        None => Arc::new(elementwise::Elementwise::named(name)?),
+    };
+    attributes.finish(name)?;
+    Ok(op)
+}
+
+/// Runs `$body` with the Rust type of a floating point dtype bound to `$T`.
+macro_rules! with_float {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::types::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::types::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($crate::error::Error::DType(format!(
+                "needs float32 or float64, not {}",
+                $crate::types::dtype_name(other)
+            ))),
+        }
+    };
+}
+
+/// Runs `$body` with the Rust type of any dtype bound to `$T`.
+macro_rules! with_element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::types::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::types::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::types::DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            $crate::types::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            $crate::types::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            $crate::types::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
+
+pub(crate) use {with_element, with_float};
+
+/// Checks the number of inputs.
+pub(crate) fn expect_inputs<const N: usize>(
+    inputs: &[&TensorType],
+) -> Result<[TensorType; N], Error> {
+    let owned: Vec<TensorType> = inputs.iter().map(|ty| (*ty).clone()).collect();
+    owned.try_into().map_err(|_| Error::Argument(format!("takes {N} inputs, not {}", inputs.len())))
+}
+
+/// Checks that a dtype is a floating point type.
+pub(crate) fn expect_float(ty: &TensorType, what: &str) -> Result<(), Error> {
+    match ty.dtype.is_float() {
+        true => Ok(()),
+        false => Err(Error::DType(format!(
+            "{what} must be float32 or float64, not {}",
+            crate::types::dtype_name(ty.dtype)
+        ))),
+    }
+}
+
+/// Checks that two dtypes are equal.
+pub(crate) fn expect_same_dtype(a: &TensorType, b: &TensorType) -> Result<(), Error> {
+    use crate::types::dtype_name;
+    match a.dtype == b.dtype {
+        true => Ok(()),
+        false => Err(Error::DType(format!(
+            "dtypes differ: {} and {}; cast one of them",
+            dtype_name(a.dtype),
+            dtype_name(b.dtype)
+        ))),
+    }
+}

@@ -1,0 +1,92 @@
+//! Passes: each makes a new graph from a graph; nodes keep the names of those they came from.
+
+mod dead;
+mod fuse_matmul;
+mod fuse_update;
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::graph::{Graph, NodeKind, ValueId};
+use crate::settings::Settings;
+
+/// What a rule says of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The pattern is not there.
+    NoMatch,
+    /// The node now does the work of the whole pattern.
+    Fused,
+    /// The pattern is there, but the fusion would be wrong.
+    Declined(&'static str),
+}
+
+/// A fusion that was not made, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    rule: &'static str,
+    node: String,
+    reason: &'static str,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} left {} alone: {}", self.rule, self.node, self.reason)
+    }
+}
+
+/// A fusion: looks at one node and may rewrite it to do the work of earlier nodes too.
+struct Rule {
+    name: &'static str,
+    apply: fn(&mut Graph, usize, &[usize]) -> Outcome,
+}
+
+/// The fusions, in the order in which they are tried.
+static RULES: &[Rule] = &[
+    Rule { name: "bias into matmul", apply: fuse_matmul::bias },
+    Rule { name: "relu into matmul", apply: fuse_matmul::relu },
+    Rule { name: "relu gradient into matmul", apply: fuse_matmul::relu_gradient },
+    Rule { name: "scale into update", apply: fuse_update::scale },
+    Rule { name: "matmul into update", apply: fuse_update::matmul },
+];
+
+/// Runs all passes.
+pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Error> {
+    let mut graph = dead::remove(graph);
+    let mut notes = vec![];
+    if settings.fuse {
+        for rule in RULES {
+            graph = apply(rule, graph, &mut notes);
+            if cfg!(debug_assertions) {
+                graph.verify().map_err(|error| error.within(rule.name))?;
+            }
+        }
+    }
+    Ok((graph, notes))
+}
+
+fn apply(rule: &Rule, mut graph: Graph, notes: &mut Vec<Note>) -> Graph {
+    let mut uses = graph.use_counts();
+    for index in 0..graph.nodes.len() {
+        match (rule.apply)(&mut graph, index, &uses) {
+            Outcome::NoMatch => {}
+            Outcome::Fused => uses = graph.use_counts(),
+            Outcome::Declined(reason) => {
+                let node = graph.nodes[index].name.clone();
+                notes.push(Note { rule: rule.name, node, reason });
+            }
+        }
+    }
+    dead::remove(&graph)
+}
+
+/// The value whose memory a value has: itself, or what it is a view of.
+pub(crate) fn root_of(graph: &Graph, mut value: ValueId) -> ValueId {
+    loop {
+        let node = graph.producer(value);
+        match &node.kind {
+            NodeKind::Op(op) if op.is_view() => value = node.inputs[0],
+            _ => return value,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The plan as text: one line a step.
+
+use std::fmt;
+
+use super::{Place, Plan, PlannedStep, Slot};
+use crate::types::dtype_name;
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(number) => write!(f, "input{number}"),
+            Self::Variable(number) => write!(f, "variable{number}"),
+            Self::Constant(offset) => write!(f, "constant+{offset}"),
+            Self::Arena(offset) => write!(f, "arena+{offset}"),
+            Self::Output(number) => write!(f, "output{number}"),
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}x{}", self.place, dtype_name(self.dtype), self.elements)
+    }
+}
+
+fn join(slots: &[Slot]) -> String {
+    slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for PlannedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (inputs, outputs) = (join(&self.inputs), join(&self.outputs));
+        write!(f, "{:<36} {} ({inputs}) -> ({outputs})", self.name, self.description)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, variable) in self.variables.iter().enumerate() {
+            let mark = if variable.updated { ", updated" } else { "" };
+            writeln!(f, "variable{number}: {} {}{mark}", variable.name, variable.ty)?;
+        }
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
+        writeln!(f, "{} steps, arena {} bytes", self.steps.len(), self.arena_bytes)
+    }
+}

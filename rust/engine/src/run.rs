@@ -1,0 +1,201 @@
+//! Running a plan.
+
+use std::sync::{Mutex, PoisonError};
+
+use flowrs_kernels::Parallel;
+
+use crate::aligned::AlignedBytes;
+use crate::error::Error;
+use crate::plan::{Place, Plan, PlannedStep, Slot};
+use crate::step::{Buffer, Step};
+use crate::types::{DType, TensorType};
+use crate::variable::{ReadGuard, Variable, WriteGuard};
+
+/// The caller's array that a run reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Element type.
+    pub dtype: DType,
+    /// The elements' bytes, native-endian, in C order, aligned for the type.
+    pub bytes: &'a [u8],
+}
+
+/// The caller's array that a run writes.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// Element type.
+    pub dtype: DType,
+    /// Room for the elements, aligned for the type.
+    pub bytes: &'a mut [u8],
+}
+
+/// A plan with its memory. Runs take turns.
+#[derive(Debug)]
+pub struct Executable {
+    plan: Plan,
+    workspace: Mutex<Workspace>,
+}
+
+/// The arena, and the steps' memory with everything filled in that does not change between runs.
+#[derive(Debug)]
+struct Workspace {
+    /// Owns the memory that arena places point into.
+    _arena: AlignedBytes,
+    buffers: Vec<Buffer>,
+    patches: Vec<(usize, Place)>,
+}
+
+// SAFETY: the raw pointers point into `_arena`, which the workspace owns, into the plan's
+// constants, which live as long, or are overwritten at the start of each run.
+unsafe impl Send for Workspace {}
+
+/// A variable held for a run.
+enum Held<'a> {
+    Read(ReadGuard<'a>),
+    Write(WriteGuard<'a>),
+}
+
+impl Held<'_> {
+    fn pointer(&self) -> *mut u8 {
+        match self {
+            Self::Read(guard) => guard.pointer(),
+            Self::Write(guard) => guard.pointer(),
+        }
+    }
+}
+
+impl Executable {
+    /// Gives a plan its memory.
+    pub fn new(plan: Plan) -> Self {
+        let workspace = Mutex::new(Workspace::new(&plan));
+        Self { plan, workspace }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs the plan once: reads `inputs`, updates `variables`, writes `outputs`. All are in the
+    /// plan's order. A run that fails has changed no variable.
+    pub fn run<'a>(
+        &self,
+        inputs: &[Input<'_>],
+        variables: &[&'a Variable],
+        outputs: &mut [Output<'_>],
+        parallel: &dyn Parallel,
+    ) -> Result<(), Error> {
+        self.check(inputs, variables, outputs)?;
+        let planned = self.plan.variables.iter();
+        let held: Vec<Held<'a>> = planned
+            .zip(variables)
+            .map(|(planned, variable)| match planned.updated {
+                true => Held::Write(variable.write()),
+                false => Held::Read(variable.read()),
+            })
+            .collect();
+        let mut workspace = self.workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        workspace.patch(inputs, &held, outputs);
+        let mut rest = workspace.buffers.as_slice();
+        for step in &self.plan.steps {
+            let (ins, tail) = rest.split_at(step.inputs.len());
+            let (outs, tail) = tail.split_at(step.outputs.len());
+            rest = tail;
+            // SAFETY: the buffers were resolved from the plan, whose placement lets outputs overlap
+            // nothing that the step reads (an input that the output takes over is read through the
+            // output) and gives each value the elements of its type. The caller's arrays are
+            // borrowed for this call, `check` compared their sizes, types and alignment with the
+            // plan; variables are held, written ones exclusively; the arena is locked.
+            let context = unsafe { Step::new(ins, outs, step.updates, parallel) };
+            (step.kernel)(&context).map_err(|error| error.within(&step.name))?;
+        }
+        drop(held);
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        inputs: &[Input<'_>],
+        variables: &[&Variable],
+        outputs: &[Output<'_>],
+    ) -> Result<(), Error> {
+        let plan = &self.plan;
+        let counts = [
+            ("inputs", plan.inputs.len(), inputs.len()),
+            ("variables", plan.variables.len(), variables.len()),
+            ("outputs", plan.outputs.len(), outputs.len()),
+        ];
+        for (what, wanted, found) in counts {
+            if wanted != found {
+                return Err(Error::Argument(format!(
+                    "the plan takes {wanted} {what}, not {found}"
+                )));
+            }
+        }
+        for (number, (ty, input)) in plan.inputs.iter().zip(inputs).enumerate() {
+            check_array(&format!("input {number}"), ty, input.dtype, input.bytes)?;
+        }
+        for (number, (ty, output)) in plan.outputs.iter().zip(outputs).enumerate() {
+            check_array(&format!("output {number}"), ty, output.dtype, output.bytes)?;
+        }
+        for (planned, variable) in plan.variables.iter().zip(variables) {
+            if planned.name != variable.name() || planned.ty != *variable.ty() {
+                let (name, ty) = (&planned.name, &planned.ty);
+                let (found, found_ty) = (variable.name(), variable.ty());
+                return Err(Error::Variable(format!(
+                    "the plan needs variable {name} ({ty}), not {found} ({found_ty})"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_array(what: &str, ty: &TensorType, dtype: DType, bytes: &[u8]) -> Result<(), Error> {
+    if dtype != ty.dtype || bytes.len() != ty.bytes() {
+        let (wanted, found) = (ty.bytes(), bytes.len());
+        return Err(Error::Argument(format!(
+            "{what} must be {ty} ({wanted} bytes); found {} bytes of {}",
+            found,
+            crate::types::dtype_name(dtype)
+        )));
+    }
+    match bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(dtype.size()) {
+        true => Ok(()),
+        false => Err(Error::Argument(format!("{what} is not aligned for its type"))),
+    }
+}
+
+impl Workspace {
+    fn new(plan: &Plan) -> Self {
+        let arena = AlignedBytes::zeroed(plan.arena_bytes);
+        let (mut buffers, mut patches) = (vec![], vec![]);
+        let slots = |step: &'_ PlannedStep| -> Vec<Slot> {
+            step.inputs.iter().chain(&step.outputs).copied().collect()
+        };
+        for slot in plan.steps.iter().flat_map(slots) {
+            let mut buffer = Buffer { elements: slot.elements, dtype: slot.dtype, ..Buffer::EMPTY };
+            match slot.place {
+                Place::Arena(offset) => buffer.pointer = arena.pointer().wrapping_add(offset),
+                Place::Constant(offset) => {
+                    buffer.pointer = plan.constants.pointer().wrapping_add(offset);
+                }
+                place => patches.push((buffers.len(), place)),
+            }
+            buffers.push(buffer);
+        }
+        Self { _arena: arena, buffers, patches }
+    }
+
+    /// Fills in the memory that is the caller's or a variable's in this run.
+    fn patch(&mut self, inputs: &[Input<'_>], held: &[Held<'_>], outputs: &mut [Output<'_>]) {
+        for &(index, place) in &self.patches {
+            self.buffers[index].pointer = match place {
+                Place::Input(number) => inputs[number].bytes.as_ptr().cast_mut(),
+                Place::Variable(number) => held[number].pointer(),
+                Place::Output(number) => outputs[number].bytes.as_mut_ptr(),
+                Place::Arena(_) | Place::Constant(_) => continue,
+            };
+        }
+    }
+}
