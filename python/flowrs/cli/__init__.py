@@ -1,0 +1,122 @@
+"""The ``flowrs`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowrs.errors import FlowrsError
+
+_DESCRIPTION = """\
+flowrs trains and runs neural networks written for OneFlow's classic API, on the CPU.
+
+commands:
+  flowrs demo             see it at work: train, save, open again, extend, train on
+  flowrs run SCRIPT ...   run a script that says "import oneflow as flow", as it is
+"""
+
+_EXAMPLES = """\
+examples:
+  flowrs demo
+  flowrs demo --output tour
+  flowrs run mlp_mnist_origin.py
+  flowrs run lenet_train.py --epochs 3
+
+settings (environment variables):
+  FLOWRS_DATA_DIR=DIR     where MNIST's files lie
+  FLOWRS_NUM_THREADS=N    how many threads to compute with
+  FLOWRS_PROGRESS=0       no progress bars
+"""
+
+_RUN_DESCRIPTION = """\
+Runs a Python script in which "import oneflow" means flowrs. The script needs no change, and sees
+its own arguments, folder and name as under python. What flowrs lacks is named when it is used.
+"""
+
+_RUN_EXAMPLES = """\
+examples:
+  flowrs run mlp_mnist_finetune.py
+  flowrs run train.py --batch_size 64     (what follows the script's name is the script's)
+"""
+
+_DEMO_DESCRIPTION = """\
+Trains a small network on the handwritten digits inside flowrs (and on MNIST if this computer has
+it), saves it, opens it again by memory mapping, adds a layer, trains on and saves the result.
+Takes less than a minute; nothing is downloaded.
+"""
+
+_DEMO_EXAMPLES = """\
+examples:
+  flowrs demo                  saves into ./flowrs_demo, or the next free ./flowrs_demo_2, ...
+  flowrs demo --output tour    saves into ./tour, which must not hold anything yet
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: what follows the command's name; those of this process by default.
+
+    Returns:
+        The exit code: 0 when all went well, 1 when it did not, 2 for a wrong command line, 130
+        when the demonstration was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if len(words) >= 2 and words[0] == "run" and not words[1].startswith("-"):
+        # Before argparse, which would take options of the script's for its own.
+        from flowrs.cli.run import run_as_command
+
+        return run_as_command(words[1], words[2:])
+    parsed = _parser().parse_args(words)
+    if parsed.command != "demo":
+        _parser().print_help()
+        return 2
+    from flowrs.cli.demo import demo
+
+    try:
+        return demo(parsed.output)
+    except FlowrsError as error:
+        print(f"flowrs: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nflowrs: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    import flowrs
+
+    parser = argparse.ArgumentParser(
+        prog="flowrs",
+        usage="flowrs [--help] [--version] {demo,run} ...",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"flowrs {flowrs.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="{demo,run}", help=argparse.SUPPRESS)
+    demo = commands.add_parser(
+        "demo",
+        description=_DEMO_DESCRIPTION,
+        epilog=_DEMO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="the folder to save into; it is made, or must be empty",
+    )
+    run = commands.add_parser(
+        "run",
+        usage="flowrs run [--help] SCRIPT [ARGUMENT ...]",
+        description=_RUN_DESCRIPTION,
+        epilog=_RUN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("script", metavar="SCRIPT", help="the Python file to run")
+    run.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="what the script gets")
+    return parser
