@@ -147,6 +147,21 @@ def test_a_line_never_reaches_the_last_column(clock, monkeypatch):
         assert display_width(line) <= 19
 
 
+def test_the_bar_gives_way_to_the_words(clock, monkeypatch):
+    lines = {}
+    for columns in (80, 44, 30):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        stream = Terminal()
+        with Progress("training", total=2, stream=stream) as progress:
+            progress.update(1, "loss 0.1")
+        lines[columns] = stream.getvalue().strip()
+    assert lines == {
+        80: "training: [############............] 1/2 (50 %) 0 us loss 0.1",
+        44: "training: [###...] 1/2 (50 %) 0 us loss 0.1",
+        30: "training: 1/2 (50 %) 0 us los",
+    }
+
+
 def test_a_pipe_sees_a_line_for_each_quarter(clock):
     stream = io.StringIO()
     with Progress("training", total=600, unit="steps", stream=stream) as progress:

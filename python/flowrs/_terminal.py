@@ -15,7 +15,8 @@ from typing import TextIO
 
 _SECONDS_BETWEEN_REDRAWS = 0.1
 _SECONDS_BETWEEN_PLAIN_LINES = 10.0
-_BAR_WIDTH = 24
+_WIDEST_BAR = 24
+_NARROWEST_BAR = 4
 _DEFAULT_WIDTH = 80
 
 
@@ -121,15 +122,18 @@ class Progress:
         self._last_shown = time.monotonic()
         self._shown = (self._done, self._note)
         if not self._redraws:
-            self._write(self._line(bar="") + "\n")
+            self._write(self._line() + "\n")
             return
         width = terminal_width(self._stream) - 1
-        line = clip(self._line(bar=self._bar()), width)
+        elapsed = format_duration(time.monotonic() - self._started)
+        # The bar takes what the words leave, with its brackets and the space after it.
+        room = width - display_width(self._line(elapsed=elapsed)) - 3
+        line = clip(self._line(self._bar(room), elapsed), width)
         padding = " " * max(0, min(self._drawn_width, width) - display_width(line))
         self._drawn_width = display_width(line)
         self._write("\r" + line + padding)
 
-    def _line(self, bar: str) -> str:
+    def _line(self, bar: str = "", elapsed: str = "") -> str:
         count = format_bytes if self._unit == "B" else str
         unit = "" if self._unit in ("", "B") else f" {self._unit}"
         if self._total is None:
@@ -137,15 +141,15 @@ class Progress:
         else:
             percent = min(self._done, self._total) * 100 // self._total
             amount = f"{count(self._done)}/{count(self._total)}{unit} ({percent} %)"
-        elapsed = f"{format_duration(time.monotonic() - self._started)}" if bar else ""
         parts = [f"{self._label}:", bar, amount, elapsed, self._note]
         return " ".join(part for part in parts if part)
 
-    def _bar(self) -> str:
-        if self._total is None:
-            return "..."
-        filled = min(self._done, self._total) * _BAR_WIDTH // self._total
-        return "[" + "#" * filled + "." * (_BAR_WIDTH - filled) + "]"
+    def _bar(self, room: int) -> str:
+        if self._total is None or room < _NARROWEST_BAR:
+            return ""
+        width = min(room, _WIDEST_BAR)
+        filled = min(self._done, self._total) * width // self._total
+        return "[" + "#" * filled + "." * (width - filled) + "]"
 
     def _write(self, text: str) -> None:
         try:
