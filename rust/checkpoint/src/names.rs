@@ -60,6 +60,10 @@ fn claim<'n>(
     let reason = match other.by {
         None => format!("{MARKER:?} is the name of a file of the format; rename the variable"),
         Some(by) if by == name => "is given twice; give each variable once".to_owned(),
+        Some(by) if other.path == path => format!(
+            "collides with variable {by:?}: {path:?} would be both a file and a directory; rename \
+             one of them"
+        ),
         Some(by) => format!(
             "collides with variable {by:?}: {path:?} and {:?} cannot be stored side by side; \
              rename one of them",

@@ -143,7 +143,7 @@ impl Walk<'_> {
             return Err(damaged(&path, None, reason));
         }
         let directory = parent.open_directory(name).map_err(Error::io(&path, "open"))?;
-        let mut children = self.list(directory.as_ref(), below)?;
+        let children = self.list(directory.as_ref(), below)?;
         if kind_of(&children, MARKER) == Some(Kind::File) {
             self.ignored.push(path);
             return Ok(());
@@ -152,7 +152,6 @@ impl Walk<'_> {
             let name = variable_name(&path, below)?;
             let entry = self.variable(directory.as_ref(), &children, below, name)?;
             self.variables.push(entry);
-            children.retain(|child| child.name != "out" && child.name != "meta");
         }
         self.visit(directory.as_ref(), children, below)
     }
@@ -228,6 +227,13 @@ impl Entry {
             }
         }
         Ok(())
+    }
+
+    /// An entry of a directory that is not a real one.
+    #[cfg(test)]
+    pub(crate) fn for_test(name: &str, size: u64, root: Arc<dyn Directory>) -> Self {
+        let out = Path::new(name).join("out");
+        Self { name: name.to_owned(), path_of_out: out.clone(), size, meta: None, root, out }
     }
 
     fn open(&self) -> Result<Box<dyn File>> {

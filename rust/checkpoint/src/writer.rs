@@ -151,8 +151,13 @@ impl Save<'_> {
             return Err(exists(NOT_EMPTY));
         }
         let resolved = self.storage.resolve(path).map_err(Error::io(path, "resolve"))?;
-        if self.storage.resolve(Path::new(".")).is_ok_and(|current| current == resolved) {
-            return Err(exists(WORKING_DIRECTORY));
+        match self.storage.resolve(Path::new(".")) {
+            Ok(current) if current == resolved => return Err(exists(WORKING_DIRECTORY)),
+            // The working directory has been removed, so it is another one.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(Path::new("."), "resolve")(error));
+            }
+            _ => {}
         }
         match (resolved.parent(), resolved.file_name()) {
             (Some(parent), Some(name)) => {

@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage, not_a_regular_file};
 
 /// The file system of a system for which there is nothing better.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(target_os = "linux", expect(unreachable_pub, reason = "there for the tests only"))]
 pub struct PortableStorage;
 
 impl Storage for PortableStorage {
@@ -49,7 +50,10 @@ impl PortableDirectory {
     fn below(&self, relative: &Path) -> io::Result<PathBuf> {
         let mut path = self.path.clone();
         if let Some(parents) = relative.parent() {
-            for part in parents {
+            for part in parents.components() {
+                let Component::Normal(part) = part else {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                };
                 path.push(part);
                 if super::kind(&path)? != Some(Kind::Directory) {
                     return Err(io::ErrorKind::NotADirectory.into());
