@@ -49,7 +49,8 @@
 //! ```
 //!
 //! Everything that is done to files goes through [`Storage`]. [`RealStorage`] is the operating
-//! system; the tests have another one in memory that can fail and crash at every operation.
+//! system; the tests have another one in memory that can fail and crash at every operation
+//! (`FLOWRS_LONG_TESTS=1 cargo test -p flowrs-checkpoint` tries more of that, for a minute).
 
 mod error;
 mod format;

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Unknown fields are skipped, but must be well formed. Stricter than that parser in three
-//! things: messages nest at most [`MAX_DEPTH`] deep, digits outside ASCII are no integers, and the
-//! escapes `\N{...}` and `\u005c` in strings of unknown fields are refused.
+//! things: messages nest at most [`MAX_DEPTH`] deep, digits outside ASCII are no integers and no
+//! part of an extension's name, and the escapes `\N{...}` and `\u005c` in strings of unknown
+//! fields are refused.
 
 use crate::format::{DataType, MAX_DIMENSIONS};
 use crate::text_format::scalar::{is_float, parse_c_integer, parse_integer};
