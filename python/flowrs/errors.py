@@ -89,3 +89,7 @@ class DataError(FlowrsError, ValueError):
 
 class DownloadError(FlowrsError, OSError):
     """A download failed; the message names the address and the places that were searched."""
+
+
+class UnknownSettingError(FlowrsError, AttributeError):
+    """There is no setting of this name."""

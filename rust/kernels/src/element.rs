@@ -1,5 +1,8 @@
 //! The element types kernels compute with, and slices whose type is known only at run time.
 
+use crate::isa::Instructions;
+use crate::math;
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -62,18 +65,18 @@ pub trait Float:
 {
     /// Bits of the significand, the hidden one included.
     const DIGITS: u32;
-    /// `self * factor + term` with one rounding; slow where the CPU has no such instruction.
-    fn mul_add(self, factor: Self, term: Self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
-    /// e to the power of `self`, in a form that the compiler can vectorise.
-    fn exp(self) -> Self;
-    /// Natural logarithm, in a form that the compiler can vectorise.
-    fn ln(self) -> Self;
-    /// Logarithm of `1 + self`, in a form that the compiler can vectorise.
-    fn ln_1p(self) -> Self;
+    #[doc(hidden)]
+    fn exp<I: Instructions>(self) -> Self;
+    #[doc(hidden)]
+    fn ln<I: Instructions>(self) -> Self;
+    #[doc(hidden)]
+    fn ln_1p<I: Instructions>(self) -> Self;
+    #[doc(hidden)]
+    fn sigmoid<I: Instructions>(self) -> Self;
 }
 
 /// The run-time name of an [`Element`] type.
@@ -281,7 +284,7 @@ integer_elements! {
 }
 
 macro_rules! float_elements {
-    ($($type:ident $variant:ident $from:ident $exp:path, $ln:path, $ln_1p:path;)*) => {$(
+    ($($type:ident $variant:ident $from:ident: $exp:expr, $ln:expr, $ln_1p:expr, $sigmoid:expr;)*) => {$(
         impl Element for $type {
             element_items!($type, $variant, $from);
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -291,27 +294,28 @@ macro_rules! float_elements {
             #[inline(always)]
             fn times(self, other: Self) -> Self { self * other }
             #[inline(always)]
-            fn is_nan(self) -> bool { self != self }
+            fn is_nan(self) -> bool { $type::is_nan(self) }
         }
         impl Float for $type {
             const DIGITS: u32 = $type::MANTISSA_DIGITS;
-            #[inline(always)]
-            fn mul_add(self, factor: Self, term: Self) -> Self { $type::mul_add(self, factor, term) }
             #[inline(always)]
             fn sqrt(self) -> Self { $type::sqrt(self) }
             #[inline(always)]
             fn abs(self) -> Self { $type::abs(self) }
             #[inline(always)]
-            fn exp(self) -> Self { $exp(self) }
+            fn exp<I: Instructions>(self) -> Self { $exp(self) }
             #[inline(always)]
-            fn ln(self) -> Self { $ln(self) }
+            fn ln<I: Instructions>(self) -> Self { $ln(self) }
             #[inline(always)]
-            fn ln_1p(self) -> Self { $ln_1p(self) }
+            fn ln_1p<I: Instructions>(self) -> Self { $ln_1p(self) }
+            #[inline(always)]
+            fn sigmoid<I: Instructions>(self) -> Self { $sigmoid(self) }
         }
     )*};
 }
 
 float_elements! {
-    f32 F32 from_f32 f32::exp, f32::ln, f32::ln_1p;
-    f64 F64 from_f64 f64::exp, f64::ln, f64::ln_1p;
+    f32 F32 from_f32:
+        math::exp_f32::<I>, math::ln_f32::<I>, math::ln_1p_f32::<I>, math::sigmoid_f32::<I>;
+    f64 F64 from_f64: f64::exp, f64::ln, f64::ln_1p, math::sigmoid_f64;
 }

@@ -101,13 +101,16 @@ fn has_avx512() -> bool {
 }
 
 /// What a kernel's body may want to know about the instructions it is compiled for.
-pub(crate) trait Instructions {
+pub trait Instructions {
     /// A fused multiply-add is one instruction (elsewhere it is a slow library call).
     const FUSED: bool;
 }
 
+/// See [`Level::Portable`].
 pub(crate) struct Portable;
+/// See [`Level::Avx2`].
 pub(crate) struct Avx2;
+/// See [`Level::Avx512`].
 pub(crate) struct Avx512;
 
 impl Instructions for Portable {

@@ -24,6 +24,7 @@ mod element;
 pub mod elementwise;
 pub mod gemm;
 pub mod loss;
+mod math;
 pub mod naive;
 pub mod optimizer;
 mod parallel;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Element, Float, Isa, Parallel, naive};
+use crate::parallel::Parts;
+use crate::reduce::{Sum, combine_run};
+use crate::softmax::{WORK, softmax_lane};
+use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
 /// A label that names no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,9 @@ impl Label for u8 {}
 impl Label for i32 {}
 impl Label for i64 {}
 
+/// The probability that stands for all smaller ones in a logarithm.
+const FLOOR: f64 = 1e-20;
+
 /// For each row of `logits` (`depth` numbers): `probability = softmax(logits)` and
 /// `loss = -log(max(probability[label], 1e-20))`.
 ///
@@ -48,23 +54,23 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
     loss: &mut [T],
     probability: &mut [T],
 ) -> Result<(), LabelError> {
+    per_isa! {
+        fn row<I, T: Float>(label: usize, x: &[T], p: &mut [T]) -> T {
+            let (top, sum) = softmax_lane::<I, T>(x, p);
+            -floored((x[label] - top) - sum.ln::<I>())
+        }
+    }
+    assert_eq!(labels.len(), loss.len(), "labels and losses differ in number");
     for (index, label) in labels.iter().enumerate() {
         let label: i64 = label.cast();
         if !usize::try_from(label).is_ok_and(|label| label < depth) {
             return Err(LabelError { index, label, depth });
         }
     }
-    let one_hot = one_hot(depth, labels);
-    softmax_cross_entropy(isa, parallel, depth, logits, &one_hot, loss, probability);
+    for_each_row(parallel, depth, logits, loss, probability, &|index, x, p| {
+        row(isa, labels[index].cast::<i64>() as usize, x, p)
+    });
     Ok(())
-}
-
-fn one_hot<T: Float, L: Label>(depth: usize, labels: &[L]) -> Vec<T> {
-    let mut dense = vec![T::ZERO; depth * labels.len()];
-    for (row, label) in dense.chunks_exact_mut(depth).zip(labels) {
-        row[label.cast::<i64>() as usize] = T::ONE;
-    }
-    dense
 }
 
 /// The gradient of [`sparse_softmax_cross_entropy`] to the logits:
@@ -81,8 +87,21 @@ pub fn sparse_softmax_cross_entropy_gradient<T: Float, L: Label>(
     dy: &[T],
     dlogits: &mut [T],
 ) {
-    let one_hot = one_hot(depth, labels);
-    softmax_cross_entropy_gradient(isa, parallel, depth, probability, &one_hot, dy, dlogits);
+    per_isa! {
+        fn row<I, T: Float>(label: usize, p: &[T], dy: T, dx: &mut [T]) {
+            for (dx, &p) in dx.iter_mut().zip(p) {
+                *dx = dy * p;
+            }
+            if let Some(dx) = dx.get_mut(label) {
+                *dx = dy * (p[label] - T::ONE);
+            }
+        }
+    }
+    assert_eq!(labels.len(), dy.len(), "labels and gradients differ in number");
+    for_each_gradient_row(parallel, depth, [probability], dy, dlogits, &|index, [p], dx| {
+        let label = usize::try_from(labels[index].cast::<i64>()).unwrap_or(usize::MAX);
+        row(isa, label, p, dy[index], dx);
+    });
 }
 
 /// For each row of `logits` (`depth` numbers): `probability = softmax(logits)` and
@@ -99,8 +118,25 @@ pub fn softmax_cross_entropy<T: Float>(
     loss: &mut [T],
     probability: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::softmax_cross_entropy(depth, logits, labels, loss, probability);
+    per_isa! {
+        fn row<I, T: Float>(labels: &[T], x: &[T], p: &mut [T]) -> T {
+            let (top, sum) = softmax_lane::<I, T>(x, p);
+            let log_sum = sum.ln::<I>();
+            // The terms lie in `p` until they are added up.
+            for ((p, &x), &label) in p.iter_mut().zip(x).zip(labels) {
+                *p = label * floored((x - top) - log_sum);
+            }
+            let loss = -combine_run::<T, Sum>(p);
+            for (p, &x) in p.iter_mut().zip(x) {
+                *p = (x - top).exp::<I>() / sum;
+            }
+            loss
+        }
+    }
+    assert_eq!(labels.len(), logits.len(), "labels and logits differ in number");
+    for_each_row(parallel, depth, logits, loss, probability, &|index, x, p| {
+        row(isa, &labels[index * depth..(index + 1) * depth], x, p)
+    });
 }
 
 /// The gradient of [`softmax_cross_entropy`] to the logits:
@@ -117,10 +153,17 @@ pub fn softmax_cross_entropy_gradient<T: Float>(
     dy: &[T],
     dlogits: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    for (index, dlogit) in dlogits.iter_mut().enumerate() {
-        *dlogit = dy[index / depth] * (probability[index] - labels[index]);
+    per_isa! {
+        fn row<I, T: Float>(p: &[T], labels: &[T], dy: T, dx: &mut [T]) {
+            for ((dx, &p), &label) in dx.iter_mut().zip(p).zip(labels) {
+                *dx = dy * (p - label);
+            }
+        }
     }
+    let inputs = [probability, labels];
+    for_each_gradient_row(parallel, depth, inputs, dy, dlogits, &|index, [p, labels], dx| {
+        row(isa, p, labels, dy[index], dx);
+    });
 }
 
 /// `output = max(x, 0) - x * label + log(1 + exp(-|x|))` for each logit x.
@@ -134,8 +177,19 @@ pub fn sigmoid_cross_entropy<T: Float>(
     labels: &[T],
     output: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::sigmoid_cross_entropy(logits, labels, output);
+    per_isa! {
+        fn part<I, T: Float>(logits: &[T], labels: &[T], output: &mut [T]) {
+            for ((output, &x), &label) in output.iter_mut().zip(logits).zip(labels) {
+                let positive = if x < T::ZERO { T::ZERO } else { x };
+                *output = positive - x * label + (-x.abs()).exp::<I>().ln_1p::<I>();
+            }
+        }
+    }
+    assert!(logits.len() == output.len() && labels.len() == output.len(), "lengths differ");
+    for_each_chunk(parallel, output, WORK, &|index, output| {
+        let range = index * WORK..index * WORK + output.len();
+        part(isa, &logits[range.clone()], &labels[range], output);
+    });
 }
 
 /// The gradient of [`sigmoid_cross_entropy`] to the logits: `(sigmoid(x) - label) * dy`.
@@ -150,6 +204,68 @@ pub fn sigmoid_cross_entropy_gradient<T: Float>(
     dy: &[T],
     dlogits: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::sigmoid_cross_entropy_gradient(logits, labels, dy, dlogits);
+    per_isa! {
+        fn part<I, T: Float>(logits: &[T], labels: &[T], dy: &[T], dx: &mut [T]) {
+            for (((dx, &x), &label), &dy) in dx.iter_mut().zip(logits).zip(labels).zip(dy) {
+                *dx = (x.sigmoid::<I>() - label) * dy;
+            }
+        }
+    }
+    let length = dlogits.len();
+    assert!([logits, labels, dy].iter().all(|slice| slice.len() == length), "lengths differ");
+    for_each_chunk(parallel, dlogits, WORK, &|index, dx| {
+        let range = index * WORK..index * WORK + dx.len();
+        part(isa, &logits[range.clone()], &labels[range.clone()], &dy[range], dx);
+    });
+}
+
+/// The logarithm of a probability, but no less than that of [`FLOOR`]; NaN stays NaN.
+#[inline(always)]
+fn floored<T: Float>(log_probability: T) -> T {
+    let floor: T = FLOOR.ln().cast();
+    if log_probability < floor { floor } else { log_probability }
+}
+
+/// Runs `task(index, logits, probability) -> loss` on each row.
+fn for_each_row<T: Float>(
+    parallel: &dyn Parallel,
+    depth: usize,
+    logits: &[T],
+    loss: &mut [T],
+    probability: &mut [T],
+    task: &(dyn Fn(usize, &[T], &mut [T]) -> T + Sync),
+) {
+    assert_eq!(logits.len(), loss.len() * depth, "logits do not have `depth` numbers per row");
+    assert_eq!(probability.len(), logits.len(), "probabilities and logits differ in number");
+    let rows_per_task = (WORK / depth.max(1)).max(1);
+    let parts = Parts::new(probability);
+    for_each_chunk(parallel, loss, rows_per_task, &|chunk, loss| {
+        for (position, loss) in loss.iter_mut().enumerate() {
+            let row = chunk * rows_per_task + position;
+            // SAFETY: rows do not overlap, and `Parallel` runs each chunk once.
+            let probability = unsafe { parts.range(row * depth, depth) };
+            *loss = task(row, &logits[row * depth..(row + 1) * depth], probability);
+        }
+    });
+}
+
+/// Runs `task(index, inputs, gradient)` on each row.
+fn for_each_gradient_row<T: Float, const N: usize>(
+    parallel: &dyn Parallel,
+    depth: usize,
+    inputs: [&[T]; N],
+    dy: &[T],
+    dlogits: &mut [T],
+    task: &(dyn Fn(usize, [&[T]; N], &mut [T]) + Sync),
+) {
+    for length in inputs.iter().map(|input| input.len()).chain([dlogits.len()]) {
+        assert_eq!(length, dy.len() * depth, "an array does not have `depth` numbers per row");
+    }
+    let rows_per_task = (WORK / depth.max(1)).max(1);
+    for_each_chunk(parallel, dlogits, rows_per_task * depth.max(1), &|chunk, dlogits| {
+        for (position, dx) in dlogits.chunks_exact_mut(depth).enumerate() {
+            let row = chunk * rows_per_task + position;
+            task(row, inputs.map(|input| &input[row * depth..(row + 1) * depth]), dx);
+        }
+    });
 }

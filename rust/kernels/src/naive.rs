@@ -148,7 +148,7 @@ fn evaluate(
 }
 
 fn evaluate_float(operation: Operation, a: f64, b: f64, c: f64) -> f64 {
-    use crate::elementwise::math;
+    use crate::math;
     let truth = |condition: bool| if condition { 1.0 } else { 0.0 };
     let either_nan = a.is_nan() || b.is_nan();
     match operation {

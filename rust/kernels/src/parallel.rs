@@ -63,6 +63,14 @@ impl<'a, T> Parts<'a, T> {
         Parts { pointer: slice.as_mut_ptr(), length: slice.len(), lifetime: PhantomData }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn pointer(&self) -> *mut T {
+        self.pointer
+    }
+
     /// The elements `start..start + length`.
     ///
     /// # Safety

@@ -2,7 +2,13 @@
 //!
 //! Arrays are seen as `outer x depth x inner`; the kernels work along the middle dimension.
 
-use crate::{Float, Isa, Parallel, naive};
+use crate::isa::Instructions;
+use crate::parallel::Parts;
+use crate::reduce::{Max, Sum, combine_run};
+use crate::{Float, Isa, Parallel};
+
+/// Elements per task.
+pub(crate) const WORK: usize = 8 * 1024;
 
 /// `output = exp(input) / sum(exp(input))`.
 ///
@@ -17,8 +23,27 @@ pub fn softmax<T: Float>(
     input: &[T],
     output: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::softmax(outer, depth, inner, input, output);
+    per_isa! {
+        fn lane<I, T: Float>(x: &[T], y: &mut [T]) {
+            softmax_lane::<I, T>(x, y);
+        }
+    }
+    for_each_lane(parallel, outer, depth, inner, [input], output, &|[x], y| lane(isa, x, y));
+}
+
+/// The softmax of a lane; returns its greatest element and the sum of the exponentials, relative to
+/// that.
+#[inline(always)]
+pub(crate) fn softmax_lane<I: Instructions, T: Float>(x: &[T], y: &mut [T]) -> (T, T) {
+    let top = combine_run::<T, Max>(x);
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = (x - top).exp::<I>();
+    }
+    let sum = combine_run::<T, Sum>(y);
+    for y in y.iter_mut() {
+        *y = *y / sum;
+    }
+    (top, sum)
 }
 
 /// `output = input - log(sum(exp(input)))`.
@@ -34,8 +59,16 @@ pub fn log_softmax<T: Float>(
     input: &[T],
     output: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::log_softmax(outer, depth, inner, input, output);
+    per_isa! {
+        fn lane<I, T: Float>(x: &[T], y: &mut [T]) {
+            let (top, sum) = softmax_lane::<I, T>(x, y);
+            let log_sum = sum.ln::<I>();
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = (x - top) - log_sum;
+            }
+        }
+    }
+    for_each_lane(parallel, outer, depth, inner, [input], output, &|[x], y| lane(isa, x, y));
 }
 
 /// The gradient of a softmax whose result was `y`: `dx = y * (dy - sum(y * dy))`.
@@ -52,8 +85,18 @@ pub fn softmax_gradient<T: Float>(
     dy: &[T],
     dx: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::softmax_gradient(outer, depth, inner, y, dy, dx);
+    per_isa! {
+        fn lane<I, T: Float>(y: &[T], dy: &[T], dx: &mut [T]) {
+            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                *dx = y * dy;
+            }
+            let dot = combine_run::<T, Sum>(dx);
+            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                *dx = y * (dy - dot);
+            }
+        }
+    }
+    for_each_lane(parallel, outer, depth, inner, [y, dy], dx, &|[y, dy], dx| lane(isa, y, dy, dx));
 }
 
 /// The gradient of a log-softmax whose result was `y`: `dx = dy - exp(y) * sum(dy)`.
@@ -70,6 +113,62 @@ pub fn log_softmax_gradient<T: Float>(
     dy: &[T],
     dx: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::log_softmax_gradient(outer, depth, inner, y, dy, dx);
+    per_isa! {
+        fn lane<I, T: Float>(y: &[T], dy: &[T], dx: &mut [T]) {
+            let sum = combine_run::<T, Sum>(dy);
+            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                *dx = dy - y.exp::<I>() * sum;
+            }
+        }
+    }
+    for_each_lane(parallel, outer, depth, inner, [y, dy], dx, &|[y, dy], dx| lane(isa, y, dy, dx));
+}
+
+/// Runs `task` on each lane of the inputs and the output. Lanes with gaps are copied to memory
+/// without.
+fn for_each_lane<T: Float, const N: usize>(
+    parallel: &dyn Parallel,
+    outer: usize,
+    depth: usize,
+    inner: usize,
+    inputs: [&[T]; N],
+    output: &mut [T],
+    task: &(dyn Fn([&[T]; N], &mut [T]) + Sync),
+) {
+    for length in inputs.iter().map(|input| input.len()).chain([output.len()]) {
+        assert_eq!(length, outer * depth * inner, "an array does not have the given size");
+    }
+    if output.is_empty() {
+        return;
+    }
+    let outer_per_task = (WORK / (depth * inner)).max(1);
+    let parts = Parts::new(output);
+    parallel.for_each(outer.div_ceil(outer_per_task), &|index| {
+        let first = index * outer_per_task;
+        let mut lanes = vec![T::ZERO; if inner == 1 { 0 } else { depth * (N + 1) }];
+        for start in (first..outer.min(first + outer_per_task)).map(|row| row * depth * inner) {
+            // SAFETY: rows do not overlap, and `Parallel` runs each index once.
+            let output = unsafe { parts.range(start, depth * inner) };
+            let inputs = inputs.map(|input| &input[start..start + depth * inner]);
+            if inner == 1 {
+                task(inputs, output);
+                continue;
+            }
+            let (lane_inputs, lane_output) = lanes.split_at_mut(N * depth);
+            for column in 0..inner {
+                for (lane, input) in lane_inputs.chunks_exact_mut(depth).zip(inputs) {
+                    for (value, &x) in lane.iter_mut().zip(input[column..].iter().step_by(inner)) {
+                        *value = x;
+                    }
+                }
+                task(
+                    std::array::from_fn(|i| &lane_inputs[i * depth..(i + 1) * depth]),
+                    lane_output,
+                );
+                for (y, &value) in output[column..].iter_mut().step_by(inner).zip(&*lane_output) {
+                    *y = value;
+                }
+            }
+        }
+    });
 }

@@ -33,11 +33,11 @@ struct Scheduler<'a> {
 pub(crate) fn order(graph: &Graph) -> Result<Vec<Item>, Error> {
     let mut scheduler = Scheduler::new(graph);
     for (index, node) in graph.nodes().iter().enumerate() {
-        if !node.updates().is_empty() {
-            scheduler.waiting.push(index);
-            continue;
+        match node.updates().is_empty() {
+            true => scheduler.take(index),
+            false => scheduler.waiting.push(index),
         }
-        scheduler.run(index);
+        scheduler.take_ready_updates();
     }
     match scheduler.waiting.first() {
         None => Ok(scheduler.order),
@@ -75,9 +75,7 @@ impl<'a> Scheduler<'a> {
         Self { graph, roots, readers, made, can_fail, waiting, order }
     }
 
-    /// Takes a node, and then the updates that it makes possible.
-    fn run(&mut self, index: usize) {
-        self.take(index);
+    fn take_ready_updates(&mut self) {
         while let Some(position) = self.waiting.iter().position(|&index| self.ready(index)) {
             let index = self.waiting.remove(position);
             self.take(index);

@@ -202,6 +202,9 @@ pub struct Instruction {
 pub struct Program {
     operand_count: usize,
     instructions: Vec<Instruction>,
+    /// For each register the piece of scratch memory that holds it.
+    slots: Vec<usize>,
+    slot_count: usize,
 }
 
 impl Program {
@@ -228,13 +231,16 @@ impl Program {
                 }
             }
         }
-        Ok(Program { operand_count, instructions })
+        let (slots, slot_count) = assign_slots(operand_count, &instructions);
+        Ok(Program { operand_count, instructions, slots, slot_count })
     }
 
     /// A program of one operation on operands 0, 1, ..
     pub fn single(operation: Operation) -> Program {
+        let operand_count = operation.arity();
         let instructions = vec![Instruction { operation, arguments: [0, 1, 2] }];
-        Program { operand_count: operation.arity(), instructions }
+        let (slots, slot_count) = assign_slots(operand_count, &instructions);
+        Program { operand_count, instructions, slots, slot_count }
     }
 
     /// How many operands the program reads.
@@ -251,6 +257,58 @@ impl Program {
     pub fn supports(&self, compute: ElementType) -> bool {
         self.instructions.iter().all(|instruction| instruction.operation.supports(compute))
     }
+
+    /// How many pieces of scratch memory a run needs.
+    pub(super) fn slot_count(&self) -> usize {
+        self.slot_count
+    }
+
+    /// The piece that holds a register.
+    pub(super) fn slot(&self, register: usize) -> usize {
+        self.slots[register]
+    }
+
+    /// The piece that holds a register, if it is written before instruction `index`.
+    pub(super) fn written(&self, register: usize, index: usize) -> Option<usize> {
+        (register < self.operand_count + index).then(|| self.slots[register])
+    }
+}
+
+/// Gives each register a piece of scratch memory, again when its last reader has run. Operands and
+/// constants keep theirs, since they may be written once for all blocks.
+fn assign_slots(operand_count: usize, instructions: &[Instruction]) -> (Vec<usize>, usize) {
+    let mut last_reader = vec![0; operand_count + instructions.len()];
+    for (index, instruction) in instructions.iter().enumerate() {
+        for &register in &instruction.arguments[..instruction.operation.arity()] {
+            last_reader[usize::from(register)] = index;
+        }
+    }
+    let mut slots: Vec<usize> = (0..operand_count).collect();
+    let mut slot_count = operand_count;
+    let mut free = Vec::new();
+    for (index, instruction) in instructions.iter().enumerate() {
+        let constant = |register: usize| {
+            register < operand_count
+                || matches!(
+                    instructions[register - operand_count].operation,
+                    Operation::Constant(_)
+                )
+        };
+        let mut arguments = instruction.arguments[..instruction.operation.arity()].to_vec();
+        arguments.sort_unstable();
+        arguments.dedup();
+        for register in arguments.into_iter().map(usize::from) {
+            if last_reader[register] == index && !constant(register) {
+                free.push(slots[register]);
+            }
+        }
+        let reused = if constant(operand_count + index) { None } else { free.pop() };
+        slots.push(reused.unwrap_or_else(|| {
+            slot_count += 1;
+            slot_count - 1
+        }));
+    }
+    (slots, slot_count)
 }
 
 /// Why a sequence of instructions is not a program.

@@ -1,6 +1,7 @@
 //! Matrices with strides over slices.
 
 use crate::Element;
+use crate::parallel::Parts;
 
 /// A matrix over a slice; element (i, j) lies at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,20 @@ impl<'a, T: Element> Matrix<'a, T> {
             columns: self.rows,
             row_stride: self.column_stride,
             column_stride: self.row_stride,
+        }
+    }
+
+    /// The part of `rows` x `columns` elements that begins at (`row`, `column`).
+    pub(super) fn block(self, row: usize, rows: usize, column: usize, columns: usize) -> Self {
+        assert!(row + rows <= self.rows && column + columns <= self.columns);
+        let start = row * self.row_stride + column * self.column_stride;
+        let data = self.data.get(start..).unwrap_or(&[]);
+        Matrix {
+            data,
+            rows,
+            columns,
+            row_stride: self.row_stride,
+            column_stride: self.column_stride,
         }
     }
 
@@ -171,4 +186,54 @@ fn check(length: usize, rows: usize, columns: usize, row_stride: usize, column_s
         "a {rows} x {columns} matrix with strides {row_stride} and {column_stride} reaches beyond \
          its {length} elements"
     );
+}
+
+/// A block of a row-major matrix that one task may write.
+pub(super) struct Block<'a, T> {
+    parts: &'a Parts<'a, T>,
+    start: usize,
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+}
+
+impl<'a, T> Block<'a, T> {
+    /// # Safety
+    /// No two blocks that are alive at the same time overlap.
+    pub(super) unsafe fn new(
+        parts: &'a Parts<'a, T>,
+        row_stride: usize,
+        (row, rows): (usize, usize),
+        (column, columns): (usize, usize),
+    ) -> Self {
+        Block { parts, start: row * row_stride + column, rows, columns, row_stride }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    #[inline(always)]
+    pub(super) fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.rows, "row beyond the block");
+        // SAFETY: rows of a block do not overlap, `&mut self` allows one at a time, and `new`
+        // promises that no other block overlaps this one.
+        unsafe { self.parts.range(self.start + row * self.row_stride, self.columns) }
+    }
+
+    /// The first element; the whole block can be read and written from there.
+    pub(super) fn pointer(&mut self) -> *mut T {
+        if self.rows > 0 {
+            self.row(self.rows - 1);
+        }
+        self.parts.pointer().wrapping_add(self.start)
+    }
 }

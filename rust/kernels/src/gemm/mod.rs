@@ -1,31 +1,20 @@
 //! Matrix products.
 
+mod blocked;
+mod epilogue;
+mod lanes;
+mod library;
 mod matrix;
+mod microkernel;
+mod pack;
 
-use crate::{ElementType, Float, Isa, Parallel, naive};
+use crate::parallel::Parts;
+use crate::{ElementType, Float, Isa, Parallel};
+use matrix::Block;
 
+pub use epilogue::Epilogue;
 pub use matrix::{Matrix, MatrixMut};
-
-/// What is done to each element of a product on its way to memory.
-#[derive(Clone, Copy, Debug)]
-pub enum Epilogue<'a, T> {
-    /// Nothing.
-    None,
-    /// Adds `bias[column]`, then takes the greater of that and 0 if `relu`.
-    Bias {
-        /// One number per column of the product.
-        bias: &'a [T],
-        /// Whether a relu follows.
-        relu: bool,
-    },
-    /// Takes the greater of the element and 0.
-    Relu,
-    /// Puts 0 where `reference` is not positive: the gradient of a relu whose result that was.
-    ReluMask {
-        /// Row-major and without gaps, of the product's shape.
-        reference: &'a [T],
-    },
-}
+pub use microkernel::GemmElement;
 
 /// The ways to compute a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +42,36 @@ pub fn gemm<T: Float>(
     c: MatrixMut<T>,
     epilogue: Epilogue<T>,
 ) {
-    let _ = (isa, parallel, algorithm);
-    naive::gemm(alpha, a, b, beta, c, epilogue);
+    let (m, n) = (c.rows(), c.columns());
+    assert_eq!(a.columns(), b.rows(), "the columns of a and the rows of b differ in number");
+    assert_eq!((a.rows(), b.columns()), (m, n), "the product does not have the size of c");
+    assert!(c.column_stride() == 1 || n <= 1, "the result of a product must be row-major");
+    epilogue.check(m, n);
+    if m == 0 || n == 0 {
+        return;
+    }
+    if a.columns() == 0 {
+        return scale(isa, beta, c, epilogue);
+    }
+    match algorithm {
+        GemmAlgorithm::MatrixMultiply => {
+            library::gemm(isa, parallel, alpha, a, b, beta, c, epilogue)
+        }
+        GemmAlgorithm::Blocked => blocked::gemm(isa, parallel, alpha, a, b, beta, c, epilogue),
+    }
+}
+
+/// `c = epilogue(beta * c)`, the product of a depth of 0.
+fn scale<T: Float>(isa: Isa, beta: T, mut c: MatrixMut<T>, epilogue: Epilogue<T>) {
+    let (m, n, stride) = (c.rows(), c.columns(), c.row_stride());
+    let parts = Parts::new(c.data());
+    // SAFETY: there is one block.
+    let mut block = unsafe { Block::new(&parts, stride, (0, m), (0, n)) };
+    for row in 0..m {
+        let ignored = beta == T::ZERO;
+        block.row(row).iter_mut().for_each(|c| *c = if ignored { T::ZERO } else { beta * *c });
+    }
+    epilogue::finish(isa, &mut block, epilogue.block(0, 0, n));
 }
 
 /// The faster algorithm for a product of `m x k` by `k x n`.
@@ -70,8 +87,3 @@ pub fn choose(
     let _ = (isa, element, m, n, k, a_transposed, b_transposed);
     GemmAlgorithm::Blocked
 }
-
-#[doc(hidden)]
-pub trait GemmElement {}
-impl GemmElement for f32 {}
-impl GemmElement for f64 {}

@@ -1,0 +1,351 @@
+"""Initial values of variables: what each initializer draws, and with which numbers.
+
+Values are drawn by ``numpy.random.default_rng(seed)`` in double precision, in the order of the
+elements and in slices of at most 32 MiB, so that the same seed gives the same bits as in the
+original.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowrs import datatype
+from flowrs.datatype import dtype as DType
+from flowrs.errors import ArgumentError, UnsupportedError
+
+Array = npt.NDArray[Any]
+Generator = np.random.Generator
+
+#: Standard deviation of a standard normal variable that is cut at two standard deviations.
+TRUNCATED_DEVIATION = 0.87962566103423978
+_SLICE_BYTES = 32 << 20
+
+
+class Initializer:
+    """How a variable gets its first value."""
+
+    def draw(self, shape: tuple[int, ...], dtype: DType, seed: int) -> Array:
+        """The first value of a variable of this shape and dtype."""
+        generator = np.random.default_rng(seed)
+        values = np.empty(math.prod(shape), dtype.numpy)
+        sampler = self.sampler(shape, dtype)
+        start = 0
+        for length in _slice_lengths(shape, dtype.bytes):
+            with np.errstate(over="ignore"):
+                values[start : start + length] = sampler(generator, length)
+            start += length
+        return values.reshape(shape)
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        """The function that draws the next numbers."""
+        raise NotImplementedError
+
+
+class Sampler:
+    """Draws ``count`` numbers from a generator."""
+
+    def __call__(self, generator: Generator, count: int) -> Array | float | int:
+        """The next numbers, or one that stands for all."""
+        raise NotImplementedError
+
+
+def _slice_lengths(shape: tuple[int, ...], item_size: int) -> Iterator[int]:
+    """Lengths of the slices in which a variable is drawn: whole units along one axis."""
+    most = max(_SLICE_BYTES // item_size, 1)
+    total = math.prod(shape)
+    unit, axis = 1, len(shape) - 1
+    while axis > 0 and unit * shape[axis] <= most:
+        unit *= shape[axis]
+        axis -= 1
+    extent = shape[axis] if shape else 1
+    if total == 0:
+        return
+    for _ in range(total // (unit * extent)):
+        remaining = extent
+        while remaining > 0:
+            units = min(max(most // unit, 1), remaining)
+            yield units * unit
+            remaining -= units
+
+
+@dataclass(frozen=True)
+class _Constant(Initializer, Sampler):
+    value: float | int
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        return self
+
+    def __call__(self, generator: Generator, count: int) -> float | int:
+        return self.value
+
+
+@dataclass(frozen=True)
+class _Uniform(Initializer, Sampler):
+    minimum: float
+    maximum: float
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        if not dtype.is_floating_point:
+            return _UniformInteger(int(self.minimum), int(self.maximum))
+        return self
+
+    def __call__(self, generator: Generator, count: int) -> Array:
+        end = float(np.nextafter(self.maximum, math.inf))
+        return generator.uniform(self.minimum, end, count)
+
+
+@dataclass(frozen=True)
+class _UniformInteger(Sampler):
+    minimum: int
+    maximum: int
+
+    def __call__(self, generator: Generator, count: int) -> Array:
+        return generator.integers(self.minimum, self.maximum, count)
+
+
+@dataclass(frozen=True)
+class _Normal(Initializer, Sampler):
+    mean: float
+    deviation: float
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        return self
+
+    def __call__(self, generator: Generator, count: int) -> Array:
+        return generator.normal(self.mean, self.deviation, count)
+
+
+@dataclass(frozen=True)
+class _TruncatedNormal(Initializer, Sampler):
+    mean: float
+    deviation: float
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        return self
+
+    def __call__(self, generator: Generator, count: int) -> Array:
+        if self.deviation == 0:
+            return np.full(count, self.mean)
+        values = np.empty(count)
+        filled = 0
+        while filled < count:
+            drawn = generator.normal(
+                self.mean, self.deviation, max(int((count - filled) * 1.2), 1)
+            )
+            kept = drawn[np.abs(drawn - self.mean) < 2 * self.deviation][: count - filled]
+            values[filled : filled + len(kept)] = kept
+            filled += len(kept)
+        return values
+
+
+@dataclass(frozen=True)
+class _VarianceScaling(Initializer):
+    scale: float
+    mode: str
+    distribution: str
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        scale = self.scale / _fan(shape, self.mode)
+        if self.distribution == "random_uniform":
+            limit = math.sqrt(3.0 * scale)
+            return _Uniform(-limit, limit)
+        if self.distribution == "random_normal":
+            return _Normal(0.0, math.sqrt(scale))
+        return _TruncatedNormal(0.0, math.sqrt(scale) / TRUNCATED_DEVIATION)
+
+
+@dataclass(frozen=True)
+class _Empty(Initializer):
+    def draw(self, shape: tuple[int, ...], dtype: DType, seed: int) -> Array:
+        return np.zeros(shape, dtype.numpy)
+
+
+def _fan(shape: tuple[int, ...], mode: str) -> float:
+    """Fan of a weight, as OneFlow 0.4's default path computes it for every data format."""
+    fan_in = math.prod(shape[1:])
+    fan_out = shape[0] * math.prod(shape[1:-1]) if shape else 1
+    return max(1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2))
+
+
+def _check_data_format(data_format: str) -> None:
+    channels_last = data_format.startswith("N") and data_format.endswith("C")
+    if data_format != "" and not data_format.startswith("NC") and not channels_last:
+        raise ArgumentError(f"data_format: expected NC..., N...C or '', found {data_format!r}")
+
+
+def constant_initializer(value: float | int = 0, dtype: DType = datatype.float32) -> Initializer:
+    """Every element is ``value``.
+
+    Raises:
+        UnsupportedError: ``dtype`` is neither a float (32 or 64 bits) nor int8, int32 or int64.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.constant_initializer(2.0).draw((2,), flow.float32, seed=0)
+        array([2., 2.], dtype=float32)
+    """
+    if dtype in (datatype.float32, datatype.float64):
+        return _Constant(float(value))
+    if dtype in (datatype.int8, datatype.int32, datatype.int64):
+        return _Constant(int(value))
+    raise UnsupportedError(f"constant_initializer: {dtype} is not supported")
+
+
+def zeros_initializer(dtype: DType = datatype.float32) -> Initializer:
+    """Every element is 0."""
+    return constant_initializer(0, dtype)
+
+
+def ones_initializer(dtype: DType = datatype.float32) -> Initializer:
+    """Every element is 1."""
+    return constant_initializer(1, dtype)
+
+
+def random_uniform_initializer(
+    minval: float | int = 0, maxval: float | int = 1, dtype: DType = datatype.float32
+) -> Initializer:
+    """Uniform from ``minval`` to ``maxval``; integers leave ``maxval`` out.
+
+    Raises:
+        ArgumentError: ``minval`` is above ``maxval``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> bool((abs(flow.random_uniform_initializer(-1, 1).draw((9,), flow.float32, 0)) <= 1).all())
+        True
+    """
+    if minval > maxval:
+        raise ArgumentError(f"random_uniform_initializer: minval {minval} is above maxval {maxval}")
+    return _Uniform(minval, maxval)
+
+
+def random_normal_initializer(
+    mean: float = 0.0, stddev: float = 1.0, seed: None = None, dtype: None = None
+) -> Initializer:
+    """Normal with the given mean and standard deviation.
+
+    Raises:
+        ArgumentError: ``seed`` or ``dtype`` is given; give the seed to ``flow.get_variable``.
+    """
+    if seed is not None or dtype is not None:
+        raise ArgumentError(
+            "random_normal_initializer: seed and dtype must be None; "
+            "flow.get_variable takes random_seed and dtype"
+        )
+    return _Normal(mean, stddev)
+
+
+def truncated_normal(stddev: float = 1.0) -> Initializer:
+    """Normal with mean 0; what lies two or more standard deviations away is drawn again.
+
+    Example:
+        >>> import flowrs as flow
+        >>> bool((abs(flow.truncated_normal(0.1).draw((1000,), flow.float32, 0)) < 0.2).all())
+        True
+    """
+    return _TruncatedNormal(0.0, stddev)
+
+
+def truncated_normal_initializer(mean: float = 0.0, stddev: float = 1.0) -> Initializer:
+    """Normal; what lies two or more standard deviations from the mean is drawn again."""
+    return _TruncatedNormal(mean, stddev)
+
+
+def variance_scaling_initializer(
+    scale: float = 1.0,
+    mode: str = "fan_in",
+    distribution: str = "truncated_normal",
+    data_format: str = "",
+) -> Initializer:
+    """Variance ``scale / fan``, with the fan of OneFlow 0.4: ``fan_in`` is the product of all
+    dimensions but the first, ``fan_out`` the first times all but the first and the last,
+    ``fan_avg`` their mean, whatever ``data_format`` is.
+
+    Raises:
+        ArgumentError: ``mode``, ``distribution`` or ``data_format`` is unknown.
+    """  # noqa: D205
+    if mode not in ("fan_in", "fan_out", "fan_avg"):
+        raise ArgumentError(
+            f"variance_scaling_initializer: mode must be fan_in, fan_out or fan_avg, not {mode!r}"
+        )
+    if distribution not in ("truncated_normal", "random_normal", "random_uniform"):
+        raise ArgumentError(
+            "variance_scaling_initializer: distribution must be truncated_normal, random_normal "
+            f"or random_uniform, not {distribution!r}"
+        )
+    _check_data_format(data_format)
+    return _VarianceScaling(scale, mode, distribution)
+
+
+def glorot_uniform_initializer(data_format: str = "") -> Initializer:
+    """Uniform with variance ``2 / (fan_in + fan_out)``."""
+    return variance_scaling_initializer(1.0, "fan_avg", "random_uniform", data_format)
+
+
+def glorot_normal_initializer(data_format: str = "") -> Initializer:
+    """Normal with variance ``2 / (fan_in + fan_out)``."""
+    return variance_scaling_initializer(1.0, "fan_avg", "random_normal", data_format)
+
+
+xavier_uniform_initializer = glorot_uniform_initializer
+xavier_normal_initializer = glorot_normal_initializer
+
+
+def kaiming_initializer(
+    shape: Sequence[int],
+    distribution: str = "random_normal",
+    mode: str = "fan_in",
+    nonlinearity: str | None = "leaky_relu",
+    negative_slope: float = 0.0,
+    data_format: str = "NCHW",
+) -> Initializer:
+    """Standard deviation ``gain / sqrt(fan)`` for a weight of the given shape.
+
+    The gain is 5/3 for tanh, 1 for sigmoid, sqrt(2) for relu and
+    ``sqrt(2 / (1 + negative_slope**2))`` for leaky_relu (He et al., 2015).
+
+    Raises:
+        ArgumentError: the shape has fewer than two dimensions, or a word is unknown.
+    """
+    if not isinstance(shape, tuple) or len(shape) < 2:
+        raise ArgumentError(
+            f"kaiming_initializer: shape must be a tuple of two or more sizes, not {shape!r}"
+        )
+    gains = {
+        "tanh": 5.0 / 3.0,
+        "sigmoid": 1.0,
+        "relu": math.sqrt(2.0),
+        "leaky_relu": math.sqrt(2.0 / (1.0 + negative_slope**2)),
+    }
+    if nonlinearity not in gains:
+        raise ArgumentError(
+            f"kaiming_initializer: nonlinearity must be one of {', '.join(gains)}, "
+            f"not {nonlinearity!r}"
+        )
+    if mode not in ("fan_in", "fan_out", "fan_avg"):
+        raise ArgumentError(f"kaiming_initializer: mode must be fan_in, fan_out or fan_avg, not {mode!r}")
+    _check_data_format(data_format)
+    spatial = shape[2:] if data_format.startswith("NC") else shape[1:-1]
+    fan_in = math.prod(shape[1:])
+    fan_out = shape[0] * math.prod(spatial) if len(shape) > 2 else shape[0]
+    fan = {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2)
+    deviation = gains[nonlinearity] / math.sqrt(fan)
+    if distribution == "random_normal":
+        return _Normal(0.0, deviation)
+    if distribution == "random_uniform":
+        return _Uniform(-math.sqrt(3.0) * deviation, math.sqrt(3.0) * deviation)
+    raise ArgumentError(
+        f"kaiming_initializer: distribution must be random_normal or random_uniform, "
+        f"not {distribution!r}"
+    )
+
+
+def empty_initializer(dtype: DType = datatype.float32) -> Initializer:
+    """Leaves the variable as it is made: zero."""
+    return _Empty()

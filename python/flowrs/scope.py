@@ -1,0 +1,155 @@
+"""Scopes: where operations run, and what their names begin with."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+
+from flowrs.errors import ArgumentError
+from flowrs.trace import current_trace
+
+_DEVICES = re.compile(r"(\d+):(\d+)(?:-(\d+))?")
+_warned_of_gpu = False
+
+
+class Placement:
+    """Devices that operations are put on; they all stand for this machine's CPU.
+
+    Attributes:
+        device_tag: always ``"cpu"``.
+        parallel_num: number of devices named.
+    """
+
+    device_tag = "cpu"
+
+    def __init__(self, parallel_num: int) -> None:
+        self.parallel_num = parallel_num
+
+    def __enter__(self) -> Placement:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def placement(
+    device_tag: str,
+    machine_device_ids: str | Sequence[str],
+    hierarchy: Sequence[int] | None = None,
+) -> Placement:
+    """Puts the operations of a block on devices; ``"gpu"`` warns once and means the CPU.
+
+    Args:
+        device_tag: ``"cpu"`` or ``"gpu"``.
+        machine_device_ids: ``"0:0"``, ``"0:0-3"``, or a list of such texts.
+        hierarchy: accepted; has no effect on one machine.
+
+    Raises:
+        ArgumentError: the tag or an id is not of this form.
+
+    Example:
+        >>> import flowrs as flow
+        >>> with flow.scope.placement("cpu", "0:0") as devices:
+        ...     devices.parallel_num
+        1
+    """
+    global _warned_of_gpu
+    if device_tag not in ("cpu", "gpu"):
+        raise ArgumentError(f'placement: device_tag must be "cpu" or "gpu", not {device_tag!r}')
+    if device_tag == "gpu" and not _warned_of_gpu:
+        _warned_of_gpu = True
+        print("flowrs runs on the CPU: gpu placements mean the cpu too", file=sys.stderr)
+    ids = [machine_device_ids] if isinstance(machine_device_ids, str) else machine_device_ids
+    return Placement(sum(_count(text) for text in ids))
+
+
+def _count(text: str) -> int:
+    match = _DEVICES.fullmatch(text.strip().removeprefix("@"))
+    if match is None:
+        raise ArgumentError(f'placement: expected an id such as "0:0" or "0:0-3", found {text!r}')
+    first, last = int(match[2]), int(match[3] or match[2])
+    if last < first:
+        raise ArgumentError(f"placement: the devices of {text!r} count down")
+    return last - first + 1
+
+
+@contextmanager
+def namespace(name: str) -> Iterator[None]:
+    """Puts ``"<name>-"`` before the names of operations and variables; usable inside a job.
+
+    Raises:
+        SessionError: no job's body is running.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     with flow.scope.namespace("encoder"):
+        ...         flow.get_variable("w", shape=(1,), initializer=flow.zeros_initializer())
+        >>> list(flow.get_all_variables())
+        ['encoder-w']
+    """
+    trace = current_trace("scope.namespace")
+    trace.namespaces.append(name)
+    try:
+        yield
+    finally:
+        trace.namespaces.pop()
+
+
+class LogicalView:
+    """How values are spread over devices; on one device all views are the same."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._outer: list[LogicalView] = []
+
+    def __enter__(self) -> LogicalView:
+        global _view
+        self._outer.append(_view)
+        _view = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _view
+        _view = self._outer.pop()
+
+    def __repr__(self) -> str:
+        return f"{self.name}_view"
+
+
+_view = LogicalView("consistent")
+
+
+def consistent_view() -> LogicalView:
+    """The view in which a value is one array, whatever the number of devices."""
+    return LogicalView("consistent")
+
+
+def mirrored_view() -> LogicalView:
+    """The view in which each device has an array of its own."""
+    return LogicalView("mirrored")
+
+
+def consistent_view_enabled() -> bool:
+    """Whether the consistent view is in force, as it is by default."""
+    return _view.name == "consistent"
+
+
+def mirrored_view_enabled() -> bool:
+    """Whether the mirrored view is in force."""
+    return _view.name == "mirrored"

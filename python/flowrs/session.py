@@ -1,0 +1,207 @@
+"""The session: the jobs that were defined, the variables they share, and their first values."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowrs._flowrs import Variable
+from flowrs.errors import SessionError, UnsupportedError, VariableError
+
+if TYPE_CHECKING:
+    from flowrs.datatype import dtype as DType
+    from flowrs.job import Job
+    from flowrs.trace import VariableSpec
+
+
+class VariableHandle:
+    """A variable of the session.
+
+    Attributes:
+        name: full name.
+        shape: extent of each dimension.
+        dtype: element type.
+    """
+
+    __slots__ = ("dtype", "name", "native", "shape", "trainable")
+
+    def __init__(self, spec: VariableSpec, native: Variable) -> None:
+        self.name = spec.name
+        self.shape = spec.shape
+        self.dtype: DType = spec.dtype
+        self.trainable = spec.trainable
+        self.native = native
+
+    def numpy(self, rank: int | None = None) -> npt.NDArray[Any]:
+        """A copy of the value as it is now."""
+        array = np.empty(self.shape, self.dtype.numpy)
+        self.native.read_into(array)
+        return array
+
+    def __repr__(self) -> str:
+        return f"Variable({self.name}, {self.shape}, {self.dtype})"
+
+
+class Session:
+    """Jobs and variables; nothing runs before the first call that needs values."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.jobs: dict[str, Job] = {}
+        self.variables: dict[str, VariableHandle] = {}
+        self.specs: dict[str, tuple[VariableSpec, str]] = {}
+        self.running = False
+
+    def define(self, job: Job) -> None:
+        """Registers a job under its name.
+
+        Raises:
+            SessionError: the session runs already.
+        """
+        with self.lock:
+            if self.running:
+                raise SessionError(
+                    f"job {job.name} cannot be defined: the session runs already, since a job was "
+                    "called or variables were asked for; define all jobs first, or call "
+                    "flow.clear_default_session()"
+                )
+            self.jobs[job.name] = job
+
+    def start(self) -> None:
+        """Traces all jobs and gives all variables their first values, once.
+
+        Raises:
+            SessionError: no job is defined.
+        """
+        with self.lock:
+            if self.running:
+                return
+            if not self.jobs:
+                raise SessionError(
+                    "no job is defined: decorate a function with @flow.global_function first"
+                )
+            try:
+                for job in self.jobs.values():
+                    job.trace_declared()
+                for spec, _ in self.specs.values():
+                    self.variables[spec.name] = _first_value(spec)
+            except BaseException:
+                self.specs.clear()
+                self.variables.clear()
+                for job in self.jobs.values():
+                    job.forget()
+                raise
+            self.running = True
+
+    def declare(self, specs: Iterable[VariableSpec], job_name: str) -> None:
+        """Joins a job's variables with those of the other jobs.
+
+        Raises:
+            VariableError: two jobs disagree about a variable, or a job that was traced again
+                for other shapes meets a variable that is not there.
+        """
+        for spec in specs:
+            if spec.name in self.specs:
+                _compare(*self.specs[spec.name], spec, job_name)
+            elif self.running:
+                raise VariableError(
+                    f"job {job_name} creates variable {spec.name} only for some input shapes; "
+                    "a job must have the same variables for all of them"
+                )
+            if not self.running:
+                self.specs[spec.name] = (spec, job_name)
+
+    def native(self, names: Iterable[str]) -> list[Variable]:
+        """The native variables with these names."""
+        return [self.variables[name].native for name in names]
+
+
+def _compare(known: VariableSpec, known_job: str, spec: VariableSpec, job_name: str) -> None:
+    if (known.shape, known.dtype) != (spec.shape, spec.dtype):
+        raise VariableError(
+            f"variable {spec.name} is {known.dtype} of shape {known.shape} in job {known_job}, "
+            f"but {spec.dtype} of shape {spec.shape} in job {job_name}"
+        )
+    seeds = {known.random_seed, spec.random_seed} - {None}
+    if len(seeds) > 1:
+        raise VariableError(
+            f"variable {spec.name} has random_seed {known.random_seed} in job {known_job}, "
+            f"but {spec.random_seed} in job {job_name}"
+        )
+
+
+def _first_value(spec: VariableSpec) -> VariableHandle:
+    native = Variable(spec.name, spec.dtype.name, list(spec.shape))
+    seed = default_seed(spec.name) if spec.random_seed is None else spec.random_seed
+    native.assign(spec.initializer.draw(spec.shape, spec.dtype, seed))
+    return VariableHandle(spec, native)
+
+
+_session = Session()
+_random_seed: int | None = None
+
+
+def default_session() -> Session:
+    """The session that jobs are defined in."""
+    return _session
+
+
+def clear_default_session() -> None:
+    """Forgets all jobs and variables, so that new ones can be defined.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+    """
+    global _session
+    _session = Session()
+
+
+def sync_default_session() -> None:
+    """Returns when all jobs that were called have finished."""
+    with _session.lock:
+        pass
+
+
+def set_random_seed(seed: int | None) -> None:
+    """Sets the number that default seeds are derived from; None: each is drawn anew."""
+    global _random_seed
+    _random_seed = seed
+
+
+def default_seed(name: str) -> int:
+    """The seed (32 bits) of the variable or operation with this full name."""
+    if _random_seed is None:
+        return secrets.randbits(32)
+    digest = hashlib.blake2b(f"{_random_seed}:{name}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+def get_all_variables() -> dict[str, VariableHandle]:
+    """All variables of all jobs by full name: weights, optimizer state, and steps.
+
+    Raises:
+        SessionError: no job is defined.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", shape=(2, 3), initializer=flow.ones_initializer())
+        >>> flow.get_all_variables()["w"].numpy().sum()
+        np.float32(6.0)
+    """
+    _session.start()
+    return dict(_session.variables)
+
+
+def unsupported(name: str, instead: str) -> UnsupportedError:
+    """The error for a part of the API that is not there."""
+    return UnsupportedError(f"{name} is not supported: {instead}")

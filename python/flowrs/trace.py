@@ -1,0 +1,165 @@
+"""Tracing: the body of a job runs once with symbolic values and leaves a graph behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flowrs import datatype
+from flowrs._flowrs import GraphBuilder
+from flowrs.blob import Blob
+from flowrs.errors import GraphError, SessionError, VariableError
+
+if TYPE_CHECKING:
+    from flowrs.datatype import dtype as DType
+    from flowrs.initializers import Initializer
+    from flowrs.optimizer import Optimizer
+
+#: What an attribute of an operation may be.
+Attribute = bool | int | float | str | Sequence[int] | Sequence[float]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_state = threading.local()
+
+
+@dataclass(frozen=True)
+class VariableSpec:
+    """What a job says of a variable."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    initializer: Initializer
+    trainable: bool = True
+    random_seed: int | None = None
+
+
+@dataclass
+class TrainingRequest:
+    """What ``minimize`` was asked for."""
+
+    optimizer: Optimizer
+    losses: list[Blob]
+    variables: list[str]
+
+
+@dataclass
+class Trace:
+    """One run of a job's body: the graph so far, and the names given."""
+
+    job_name: str
+    is_train_job: bool
+    default_initializer: Initializer | None = None
+    graph: GraphBuilder = field(default_factory=GraphBuilder)
+    namespaces: list[str] = field(default_factory=list)
+    specs: dict[str, VariableSpec] = field(default_factory=dict)
+    blobs: dict[str, Blob] = field(default_factory=dict)
+    training: TrainingRequest | None = None
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def full_name(self, name: str | None, prefix: str) -> str:
+        """The name within the namespaces; without one, ``prefix`` and a number."""
+        if name is None:
+            number = self.counters.get(prefix, 0)
+            self.counters[prefix] = number + 1
+            name = f"{prefix}_{number}"
+        return "-".join([*self.namespaces, name])
+
+    def apply(
+        self,
+        op: str,
+        inputs: Sequence[Blob],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        name: str | None = None,
+        prefix: str,
+    ) -> list[Blob]:
+        """Adds an operation and returns its outputs."""
+        for blob in inputs:
+            if not isinstance(blob, Blob):
+                raise GraphError(f"{op}: expected a blob, found {type(blob).__name__}: {blob!r}")
+            if blob.trace is not self:
+                raise GraphError(
+                    f"{op}: {blob.op_name} belongs to job {blob.job_name}, "
+                    f"not to {self.job_name}: a job computes with its own values only"
+                )
+        full = self.full_name(name, prefix)
+        numbers = [blob.id for blob in inputs]
+        described = list((attributes or {}).items())
+        outputs = self.graph.add(op, numbers, described, full, users_line())
+        dynamic = any(blob.is_dynamic for blob in inputs)
+        return [self.blob(number, full, dynamic) for number in outputs]
+
+    def blob(self, number: int, op_name: str, is_dynamic: bool = False) -> Blob:
+        """The blob for a value of the graph."""
+        name, shape = self.graph.type_of(number)
+        return Blob(
+            self, number, tuple(shape), datatype.from_name(name), op_name, is_dynamic=is_dynamic
+        )
+
+    def constant(
+        self, value: float | int, dtype: DType, shape: tuple[int, ...], name: str | None = None
+    ) -> Blob:
+        """A blob that holds one number everywhere."""
+        full = self.full_name(name, "Constant")
+        number = float(value) if dtype.is_floating_point else int(value)
+        return self.blob(self.graph.fill(full, dtype.name, list(shape), number), full)
+
+    def variable(self, spec: VariableSpec) -> Blob:
+        """The blob of a variable, which is added if the job has not used it yet."""
+        if spec.name in self.blobs:
+            known = self.specs[spec.name]
+            if (known.shape, known.dtype) != (spec.shape, spec.dtype):
+                raise VariableError(
+                    f"variable {spec.name} is {known.dtype} of shape {known.shape} in job "
+                    f"{self.job_name} and cannot also be {spec.dtype} of shape {spec.shape}"
+                )
+            return self.blobs[spec.name]
+        number = self.graph.variable(spec.name, spec.dtype.name, list(spec.shape))
+        blob = Blob(self, number, spec.shape, spec.dtype, spec.name)
+        self.specs[spec.name] = spec
+        self.blobs[spec.name] = blob
+        return blob
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Makes this the trace that functions of the API add to."""
+        outer = getattr(_state, "trace", None)
+        _state.trace = self
+        try:
+            yield
+        finally:
+            _state.trace = outer
+
+
+def active_trace() -> Trace | None:
+    """The trace of the job whose body is running, if one is."""
+    return getattr(_state, "trace", None)
+
+
+def current_trace(function: str) -> Trace:
+    """The trace of the job whose body is running.
+
+    Raises:
+        SessionError: no job's body is running.
+    """
+    trace = active_trace()
+    if trace is None:
+        raise SessionError(
+            f"flow.{function} can only be called inside a job: "
+            "a function decorated with @flow.global_function"
+        )
+    return trace
+
+
+def users_line() -> str:
+    """File and line of the caller outside flowrs."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -1,0 +1,214 @@
+//! What each operation does to a block of elements.
+
+use super::{Number, Operation};
+use crate::isa::Portable;
+use crate::{Element, Isa, math};
+
+/// A type that programs compute in.
+pub(super) trait Compute: Element {
+    /// `output[i] = operation(arguments[..][i])` for each i; operations without a meaning in this
+    /// type give 0 (see [`Operation::supports`]).
+    fn evaluate(isa: Isa, operation: Operation, arguments: [&[Self]; 3], output: &mut [Self]);
+}
+
+#[inline(always)]
+fn unary<T: Element>(a: &[T], output: &mut [T], function: impl Fn(T) -> T) {
+    for (output, &a) in output.iter_mut().zip(a) {
+        *output = function(a);
+    }
+}
+
+#[inline(always)]
+fn binary<T: Element>(a: &[T], b: &[T], output: &mut [T], function: impl Fn(T, T) -> T) {
+    for ((output, &a), &b) in output.iter_mut().zip(a).zip(b) {
+        *output = function(a, b);
+    }
+}
+
+#[inline(always)]
+fn truth<T: Element>(condition: bool) -> T {
+    if condition { T::ONE } else { T::ZERO }
+}
+
+/// Runs the operations that are the same for all types; false if `operation` is none of them.
+#[inline(always)]
+fn evaluate_common<T: Element>(
+    operation: Operation,
+    [a, b, c]: [&[T]; 3],
+    output: &mut [T],
+) -> bool {
+    use Operation::*;
+    match operation {
+        Copy => unary(a, output, |a| a),
+        IsZero => unary(a, output, |a| truth(a == T::ZERO)),
+        Relu => unary(a, output, |a| if a < T::ZERO { T::ZERO } else { a }),
+        Square => unary(a, output, |a| a.times(a)),
+        Add => binary(a, b, output, |a, b| a.plus(b)),
+        Multiply => binary(a, b, output, |a, b| a.times(b)),
+        Maximum => binary(a, b, output, |a, b| if a.is_nan() || a > b { a } else { b }),
+        Minimum => binary(a, b, output, |a, b| if a.is_nan() || a < b { a } else { b }),
+        Equal => binary(a, b, output, |a, b| truth(a == b)),
+        NotEqual => binary(a, b, output, |a, b| truth(a != b)),
+        Less => binary(a, b, output, |a, b| truth(a < b)),
+        LessEqual => binary(a, b, output, |a, b| truth(a <= b)),
+        Greater => binary(a, b, output, |a, b| truth(a > b)),
+        GreaterEqual => binary(a, b, output, |a, b| truth(a >= b)),
+        LogicalAnd => binary(a, b, output, |a, b| truth(a != T::ZERO && b != T::ZERO)),
+        ReluGradient => binary(a, b, output, |a, b| if a > T::ZERO { b } else { T::ZERO }),
+        Select => {
+            for (((output, &a), &b), &c) in output.iter_mut().zip(a).zip(b).zip(c) {
+                *output = if a != T::ZERO { b } else { c };
+            }
+        }
+        Constant(Number::Float(value)) => output.fill(value.cast()),
+        Constant(Number::Integer(value)) => output.fill(value.cast()),
+        _ => return false,
+    }
+    true
+}
+
+macro_rules! integers {
+    ($($type:ident)*) => {$(
+        impl Compute for $type {
+            fn evaluate(
+                _: Isa,
+                operation: Operation,
+                arguments: [&[Self]; 3],
+                output: &mut [Self],
+            ) {
+                use Operation::*;
+                if evaluate_common(operation, arguments, output) {
+                    return;
+                }
+                let [a, b, _] = arguments;
+                const ZERO: $type = 0;
+                match operation {
+                    Negative => unary(a, output, |a| a.wrapping_neg()),
+                    Abs => unary(a, output, |a| if a < ZERO { a.wrapping_neg() } else { a }),
+                    Sign => unary(a, output, |a| {
+                        if a < ZERO { ZERO.wrapping_sub(1) } else { truth(a > ZERO) }
+                    }),
+                    Subtract => binary(a, b, output, |a, b| a.wrapping_sub(b)),
+                    Divide => {
+                        binary(a, b, output, |a, b| if b == 0 { 0 } else { a.wrapping_div(b) })
+                    }
+                    FloorDivide => binary(a, b, output, |a, b| {
+                        let quotient = if b == 0 { return 0 } else { a.wrapping_div(b) };
+                        let remainder = a.wrapping_rem(b);
+                        let below = remainder != 0 && (remainder < ZERO) != (b < ZERO);
+                        if below { quotient - 1 } else { quotient }
+                    }),
+                    FloorMod => binary(a, b, output, |a, b| {
+                        let remainder = if b == 0 { return 0 } else { a.wrapping_rem(b) };
+                        let below = remainder != 0 && (remainder < ZERO) != (b < ZERO);
+                        if below { remainder + b } else { remainder }
+                    }),
+                    _ => output.fill(0),
+                }
+            }
+        }
+    )*};
+}
+
+integers! { i8 i32 i64 u8 }
+
+impl Compute for f32 {
+    fn evaluate(isa: Isa, operation: Operation, arguments: [&[f32]; 3], output: &mut [f32]) {
+        per_isa! {
+            fn evaluate<I>(operation: Operation, arguments: [&[f32]; 3], output: &mut [f32]) {
+                evaluate_f32::<I>(operation, arguments, output);
+            }
+        }
+        evaluate(isa, operation, arguments, output);
+    }
+}
+
+// Only f32 is worth the size of a copy for each instruction set.
+impl Compute for f64 {
+    fn evaluate(_: Isa, operation: Operation, arguments: [&[f64]; 3], output: &mut [f64]) {
+        evaluate_f64::<Portable>(operation, arguments, output);
+    }
+}
+
+/// Defines the operations on a floating-point type; `$name => $function` names those that have a
+/// function of their own for this type.
+macro_rules! floats {
+    ($(fn $evaluate:ident<$i:ident>($type:ident) { $($name:ident => $function:expr,)* })*) => {$(
+            #[inline(always)]
+            fn $evaluate<$i: crate::isa::Instructions>(
+                operation: Operation,
+                arguments: [&[$type]; 3],
+                output: &mut [$type],
+            ) {
+                use Operation::*;
+                if evaluate_common(operation, arguments, output) {
+                    return;
+                }
+                let [a, b, _] = arguments;
+                match operation {
+                    Negative => unary(a, output, |a| -a),
+                    Abs => unary(a, output, |a| a.abs()),
+                    Sqrt => unary(a, output, |a| a.sqrt()),
+                    Rsqrt => unary(a, output, |a| 1.0 / a.sqrt()),
+                    Reciprocal => unary(a, output, |a| 1.0 / a),
+                    ReciprocalNoNan => {
+                        unary(a, output, |a| if a == 0.0 { 0.0 } else { 1.0 / a })
+                    }
+                    Floor => unary(a, output, |a| a.floor()),
+                    Ceil => unary(a, output, |a| a.ceil()),
+                    Rint => unary(a, output, |a| a.round_ties_even()),
+                    Sign => unary(a, output, |a| {
+                        if a > 0.0 { 1.0 } else if a < 0.0 { -1.0 } else { a }
+                    }),
+                    Subtract => binary(a, b, output, |a, b| a - b),
+                    Divide => binary(a, b, output, |a, b| a / b),
+                    Power => binary(a, b, output, |a, b| a.powf(b)),
+                    FloorDivide => binary(a, b, output, |a, b| (a / b).floor()),
+                    Atan2 => binary(a, b, output, |a, b| a.atan2(b)),
+                    FloorMod => binary(a, b, output, |a, b| {
+                        math::floor_mod_f64(a.into(), b.into()) as $type
+                    }),
+                    Expm1 => unary(a, output, |a| a.exp_m1()),
+                    Sin => unary(a, output, |a| a.sin()),
+                    Cos => unary(a, output, |a| a.cos()),
+                    Tan => unary(a, output, |a| a.tan()),
+                    Asin => unary(a, output, |a| a.asin()),
+                    Acos => unary(a, output, |a| a.acos()),
+                    Atan => unary(a, output, |a| a.atan()),
+                    Sinh => unary(a, output, |a| a.sinh()),
+                    Cosh => unary(a, output, |a| a.cosh()),
+                    // The library's inverses lose digits in f32.
+                    Asinh => unary(a, output, |a| math::asinh_f64(a.into()) as $type),
+                    Acosh => unary(a, output, |a| math::acosh_f64(a.into()) as $type),
+                    Atanh => unary(a, output, |a| math::atanh_f64(a.into()) as $type),
+                    Erfc => unary(a, output, |a| math::erfc_f64(a.into()) as $type),
+                    Lgamma => unary(a, output, |a| math::lgamma_f64(a.into()) as $type),
+                    $($name => unary(a, output, $function),)*
+                    _ => output.fill(0.0),
+                }
+            }
+    )*};
+}
+
+floats! {
+    fn evaluate_f32<I>(f32) {
+        Exp => math::exp_f32::<I>,
+        Log => math::ln_f32::<I>,
+        Log1p => math::ln_1p_f32::<I>,
+        Sigmoid => math::sigmoid_f32::<I>,
+        Tanh => math::tanh_f32::<I>,
+        Erf => math::erf_f32::<I>,
+        Softplus => math::softplus_f32::<I>,
+        LogSigmoid => |a| -math::softplus_f32::<I>(-a),
+    }
+    fn evaluate_f64<I>(f64) {
+        Exp => f64::exp,
+        Log => f64::ln,
+        Log1p => f64::ln_1p,
+        Sigmoid => math::sigmoid_f64,
+        Tanh => f64::tanh,
+        Erf => math::erf_f64,
+        Softplus => math::softplus_f64,
+        LogSigmoid => |a| -math::softplus_f64(-a),
+    }
+}

@@ -1,0 +1,196 @@
+//! Products by our own kernels.
+//!
+//! The result is cut into panels of as many columns as a kernel is wide. A task computes a few
+//! panels, or some rows of one; it goes through the depth in blocks that keep a panel of `b` in the
+//! cache, and through the rows in nearly equal groups of at most as many as a kernel has. Operands
+//! are read where they are unless their layout forbids it or costs more than a copy.
+
+use super::epilogue::{Epilogue, finish};
+use super::matrix::{Block, Matrix, MatrixMut};
+use super::microkernel::{Sizes, Tile, WIDE, sizes};
+use super::pack::{Buffer, pack_columns, pack_rows};
+use crate::parallel::Parts;
+use crate::{Float, Isa, Parallel};
+
+/// The longest stretch of the depth that is summed before it is added to the result.
+const DEPTH: usize = 1024;
+/// Multiplications that a task has at least, so that handing it to a thread pays.
+const TASK_WORK: usize = 128 * 1024;
+/// Panels that are enough for all threads; fewer are cut into groups of rows too.
+const ENOUGH_PANELS: usize = 8;
+
+/// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes.
+pub(super) fn gemm<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    alpha: T,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    beta: T,
+    mut c: MatrixMut<T>,
+    epilogue: Epilogue<T>,
+) {
+    let cut = Cut::new(sizes::<T>(isa), a, b);
+    let packed_a = if cut.pack_a { copy_of_rows(isa, parallel, &cut, a) } else { Vec::new() };
+    let c_row = c.row_stride();
+    let parts = Parts::new(c.data());
+    parallel.for_each(cut.tasks(), &|task| {
+        let (panels, row_groups) = cut.task(task);
+        let mut buffer = Buffer::new();
+        for panel in panels {
+            let (column, columns) = cut.columns(panel);
+            let wide = columns > cut.sizes.lanes;
+            let width = if wide { WIDE * cut.sizes.lanes } else { cut.sizes.lanes };
+            let pack_b = cut.pack_b || columns < width;
+            for block in 0..cut.depth_blocks {
+                let (start, depth) = cut.depth(block);
+                let panel_b = b.block(start, depth, column, columns);
+                let (b_pointer, b_step) = if pack_b {
+                    let packed = buffer.take(depth * width);
+                    pack_columns(isa, panel_b, width, packed);
+                    (packed.as_ptr(), width)
+                } else {
+                    (panel_b.data().as_ptr(), panel_b.row_stride())
+                };
+                for group in row_groups.clone() {
+                    let (row, rows) = cut.rows(group);
+                    let tile_a = a.block(row, rows, start, depth);
+                    let (a_pointer, a_row, a_step) = if cut.pack_a {
+                        let offset = start * cut.m + row * depth;
+                        (packed_a[offset..offset + rows * depth].as_ptr(), 1, rows)
+                    } else {
+                        (tile_a.data().as_ptr(), tile_a.row_stride(), tile_a.column_stride())
+                    };
+                    // SAFETY: the tasks' panels and groups of rows do not overlap, and `Parallel`
+                    // runs each task once.
+                    let mut c =
+                        unsafe { Block::new(&parts, c_row, (row, rows), (column, columns)) };
+                    let tile = Tile {
+                        depth,
+                        a: a_pointer,
+                        a_row,
+                        a_step,
+                        b: b_pointer,
+                        b_step,
+                        c: c.pointer(),
+                        c_row,
+                        columns,
+                        alpha,
+                        beta: if block == 0 { beta } else { T::ONE },
+                    };
+                    let kernel = T::kernel(isa, rows, wide, a_row == 1);
+                    // SAFETY: the kernel is one for `isa`. `a` is a block of `rows` x `depth`, or its
+                    // packed copy; `b` has `depth` rows of `width` elements, either in the packed
+                    // copy or inside the matrix since `columns == width`; `c` is this task's block.
+                    unsafe { kernel(&tile) };
+                    if block + 1 == cut.depth_blocks {
+                        finish(isa, &mut c, epilogue.block(row, column, cut.n));
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// `a` packed for the kernels: by depth block, then group of rows, then step.
+fn copy_of_rows<T: Float>(isa: Isa, parallel: &dyn Parallel, cut: &Cut, a: Matrix<T>) -> Vec<T> {
+    let mut packed = vec![T::ZERO; cut.m * cut.k];
+    let parts = Parts::new(&mut packed);
+    parallel.for_each(cut.row_groups, &|group| {
+        let (row, rows) = cut.rows(group);
+        for block in 0..cut.depth_blocks {
+            let (start, depth) = cut.depth(block);
+            // SAFETY: ranges of different groups and blocks do not overlap, and `Parallel` runs
+            // each group once.
+            let packed = unsafe { parts.range(start * cut.m + row * depth, rows * depth) };
+            pack_rows(isa, a.block(row, rows, start, depth), packed);
+        }
+    });
+    packed
+}
+
+/// How a product is cut, by its shape alone.
+struct Cut {
+    sizes: Sizes,
+    m: usize,
+    n: usize,
+    k: usize,
+    panels: usize,
+    panels_per_task: usize,
+    row_groups: usize,
+    row_parts: usize,
+    depth_blocks: usize,
+    pack_a: bool,
+    pack_b: bool,
+}
+
+impl Cut {
+    fn new<T: Float>(sizes: Sizes, a: Matrix<T>, b: Matrix<T>) -> Cut {
+        let (m, k, n) = (a.rows(), a.columns(), b.columns());
+        let panels = n.div_ceil(WIDE * sizes.lanes);
+        let row_groups = (m / 2 * 2).div_ceil(sizes.rows) + m % 2;
+        let panel_work = m * k * WIDE * sizes.lanes;
+        let row_parts = if panels >= ENOUGH_PANELS {
+            1
+        } else {
+            (ENOUGH_PANELS / panels).min(panel_work.div_ceil(TASK_WORK)).clamp(1, row_groups)
+        };
+        let panels_per_task =
+            if row_parts > 1 { 1 } else { TASK_WORK.div_ceil(panel_work).clamp(1, panels) };
+        let env = |name: &str| std::env::var(name).ok();
+        let pack_a = a.row_stride() != 1 && (a.column_stride() != 1 || env("PACK_A").is_some());
+        let pack_b = b.column_stride() != 1 || env("PACK_B").is_some();
+        let depth_blocks = k.div_ceil(env("DEPTH").map_or(DEPTH, |d| d.parse().unwrap()));
+        Cut {
+            sizes,
+            m,
+            n,
+            k,
+            panels,
+            panels_per_task,
+            row_groups,
+            row_parts,
+            depth_blocks,
+            pack_a,
+            pack_b,
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        self.panels.div_ceil(self.panels_per_task) * self.row_parts
+    }
+
+    /// The panels and the groups of rows of a task.
+    fn task(&self, task: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let (column_part, row_part) = (task / self.row_parts, task % self.row_parts);
+        let first = column_part * self.panels_per_task;
+        let boundary = |part: usize| part * self.row_groups / self.row_parts;
+        (
+            first..self.panels.min(first + self.panels_per_task),
+            boundary(row_part)..boundary(row_part + 1),
+        )
+    }
+
+    /// The first column of a panel and their number.
+    fn columns(&self, panel: usize) -> (usize, usize) {
+        let width = WIDE * self.sizes.lanes;
+        (panel * width, width.min(self.n - panel * width))
+    }
+
+    /// The first row of a group and their number: nearly equal even numbers, an odd last row alone.
+    fn rows(&self, group: usize) -> (usize, usize) {
+        let pairs = self.m / 2;
+        let groups = self.row_groups - self.m % 2;
+        if group == groups {
+            return (self.m - 1, 1);
+        }
+        let boundary = |group: usize| group * pairs / groups * 2;
+        (boundary(group), boundary(group + 1) - boundary(group))
+    }
+
+    /// The first step of a depth block and their number: nearly equal.
+    fn depth(&self, block: usize) -> (usize, usize) {
+        let boundary = |block: usize| block * self.k / self.depth_blocks;
+        (boundary(block), boundary(block + 1) - boundary(block))
+    }
+}

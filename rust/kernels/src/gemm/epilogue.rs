@@ -1,0 +1,97 @@
+//! What is done to a block of a product while it is in the cache.
+
+use super::matrix::Block;
+use crate::{Float, Isa};
+
+/// What is done to each element of a product on its way to memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a, T> {
+    /// Nothing.
+    None,
+    /// Adds `bias[column]`, then takes the greater of that and 0 if `relu`.
+    Bias {
+        /// One number per column of the product.
+        bias: &'a [T],
+        /// Whether a relu follows.
+        relu: bool,
+    },
+    /// Takes the greater of the element and 0; NaN stays NaN.
+    Relu,
+    /// Puts 0 where `reference` is not positive: the gradient of a relu whose result that was.
+    ReluMask {
+        /// Row-major and without gaps, of the product's shape.
+        reference: &'a [T],
+    },
+}
+
+/// An epilogue seen from a block of the product.
+#[derive(Clone, Copy)]
+pub(super) struct BlockEpilogue<'a, T> {
+    epilogue: Epilogue<'a, T>,
+    /// Columns of the whole product.
+    reference_stride: usize,
+}
+
+impl<'a, T: Float> Epilogue<'a, T> {
+    /// The part for the block that begins at (`row`, `column`) of a product of `columns` columns.
+    pub(super) fn block(self, row: usize, column: usize, columns: usize) -> BlockEpilogue<'a, T> {
+        let epilogue = match self {
+            Epilogue::Bias { bias, relu } => Epilogue::Bias { bias: &bias[column..], relu },
+            Epilogue::ReluMask { reference } => {
+                Epilogue::ReluMask { reference: &reference[row * columns + column..] }
+            }
+            other => other,
+        };
+        BlockEpilogue { epilogue, reference_stride: columns }
+    }
+
+    /// Panics if a slice does not fit a product of this size.
+    pub(super) fn check(&self, rows: usize, columns: usize) {
+        match self {
+            Epilogue::Bias { bias, .. } => {
+                assert_eq!(bias.len(), columns, "a bias has one number per column");
+            }
+            Epilogue::ReluMask { reference } => {
+                assert_eq!(reference.len(), rows * columns, "a mask has the product's size");
+            }
+            Epilogue::None | Epilogue::Relu => {}
+        }
+    }
+}
+
+/// Applies the epilogue to a finished block.
+pub(super) fn finish<T: Float>(isa: Isa, c: &mut Block<T>, epilogue: BlockEpilogue<T>) {
+    if !matches!(epilogue.epilogue, Epilogue::None) {
+        apply(isa, c, epilogue);
+    }
+}
+
+per_isa! {
+    fn apply<I, T: Float>(c: &mut Block<T>, epilogue: BlockEpilogue<T>) {
+        for row in 0..c.rows() {
+            let c = c.row(row);
+            match epilogue.epilogue {
+                Epilogue::None => {}
+                Epilogue::Bias { bias, relu: false } => {
+                    c.iter_mut().zip(bias).for_each(|(c, &bias)| *c += bias);
+                }
+                Epilogue::Bias { bias, relu: true } => {
+                    c.iter_mut().zip(bias).for_each(|(c, &bias)| *c = relu(*c + bias));
+                }
+                Epilogue::Relu => c.iter_mut().for_each(|c| *c = relu(*c)),
+                Epilogue::ReluMask { reference } => {
+                    let reference = &reference[row * epilogue.reference_stride..];
+                    for (c, &reference) in c.iter_mut().zip(reference) {
+                        *c = if reference > T::ZERO { *c } else { T::ZERO };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The greater of `value` and 0; NaN stays NaN.
+#[inline(always)]
+fn relu<T: Float>(value: T) -> T {
+    if value < T::ZERO { T::ZERO } else { value }
+}

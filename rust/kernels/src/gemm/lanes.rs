@@ -1,0 +1,98 @@
+//! Vectors for the product kernels.
+//!
+//! Elsewhere the compiler's own vectorisation does; here a tile's sums must stay in registers
+//! through the whole depth, and plain arrays of them ended up in memory.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+/// A vector of `T`.
+///
+/// # Safety
+/// All methods may be called only where the CPU has the vector's instructions, and inlined into a
+/// function compiled for them; the pointers must allow reading or writing `LANES` elements.
+pub(super) trait Lanes<T>: Copy {
+    /// Elements per vector.
+    const LANES: usize;
+
+    unsafe fn splat(value: T) -> Self;
+    unsafe fn load(from: *const T) -> Self;
+    unsafe fn store(self, to: *mut T);
+    unsafe fn times(self, factor: Self) -> Self;
+    /// `self + a * b`
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self;
+}
+
+macro_rules! vectors {
+    ($($vector:ident of $count:literal $type:ident:
+       $splat:ident $load:ident $store:ident $times:ident $multiply_add:ident;)*) => {$(
+        #[cfg(target_arch = "x86_64")]
+        impl Lanes<$type> for $vector {
+            const LANES: usize = $count;
+
+            #[inline(always)]
+            unsafe fn splat(value: $type) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $splat(value) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $type) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $type) {
+                // SAFETY: the trait's contract.
+                unsafe { $store(to, self) }
+            }
+            #[inline(always)]
+            unsafe fn times(self, factor: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $times(self, factor) }
+            }
+            #[inline(always)]
+            unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $multiply_add(a, b, self) }
+            }
+        }
+    )*};
+}
+
+vectors! {
+    __m512 of 16 f32: _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_mul_ps _mm512_fmadd_ps;
+    __m512d of 8 f64: _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_mul_pd _mm512_fmadd_pd;
+    __m256 of 8 f32: _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_mul_ps _mm256_fmadd_ps;
+    __m256d of 4 f64: _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_mul_pd _mm256_fmadd_pd;
+}
+
+/// A vector in plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct Plain<T, const N: usize>([T; N]);
+
+impl<T: crate::Float, const N: usize> Lanes<T> for Plain<T, N> {
+    const LANES: usize = N;
+
+    #[inline(always)]
+    unsafe fn splat(value: T) -> Self {
+        Plain([value; N])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: the trait's contract; `read_unaligned` needs no alignment.
+        Plain(unsafe { from.cast::<[T; N]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: the trait's contract; `write_unaligned` needs no alignment.
+        unsafe { to.cast::<[T; N]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn times(self, factor: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i] * factor.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+    }
+}

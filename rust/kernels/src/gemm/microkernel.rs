@@ -1,0 +1,224 @@
+//! The innermost loops: one tile of the product, kept in registers.
+//!
+//! A tile is `MR` rows by `NV` vectors; its sums are that many registers.
+
+use super::lanes::{Lanes, Plain};
+use crate::Float;
+use crate::isa::{Isa, Level};
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+
+/// One call of a kernel: `c = alpha * a * b + beta * c` for a tile.
+pub(super) struct Tile<T> {
+    pub(super) depth: usize,
+    pub(super) a: *const T,
+    pub(super) a_row: usize,
+    pub(super) a_step: usize,
+    pub(super) b: *const T,
+    pub(super) b_step: usize,
+    pub(super) c: *mut T,
+    pub(super) c_row: usize,
+    pub(super) columns: usize,
+    pub(super) alpha: T,
+    pub(super) beta: T,
+}
+
+/// Computes a tile.
+///
+/// # Safety
+/// The CPU has the instructions of the [`Isa`] that the kernel was chosen for. For each of the
+/// kernel's rows `r`, each step `p < depth`, and each column `j`: `a + r * a_row + p * a_step` and
+/// `b + p * b_step + j` can be read for every `j` of the kernel's full width, and
+/// `c + r * c_row + j` can be read and written by this call alone for every `j < columns`;
+/// `columns` is at most the width.
+pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
+
+/// The sizes that kernels exist for, on one instruction set.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    /// Lanes per vector.
+    pub(super) lanes: usize,
+    /// The most rows of a tile.
+    pub(super) rows: usize,
+}
+
+/// Vectors per row of a wide tile; a narrow one has one.
+pub(super) const WIDE: usize = 2;
+
+/// The most columns of a tile, on any instruction set.
+const MAX_WIDTH: usize = 2 * 16;
+
+/// Repeats the body for each row of a kernel. A loop would do, but the compiler does not unroll one
+/// of this size, and only unrolled do the sums stay in registers.
+macro_rules! each_row {
+    ($row:ident < $rows:ident => $body:block) => {
+        each_row!(@ $row $rows $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+    };
+    (@ $row:ident $rows:ident $body:block $($index:literal)*) => {
+        $(if $index < $rows {
+            let $row = $index;
+            $body
+        })*
+    };
+}
+
+/// The kernels for an element type.
+pub trait GemmElement: Sized {
+    #[doc(hidden)]
+    fn gemm(call: super::library::Call<Self>);
+    #[doc(hidden)]
+    fn lanes(isa: Isa) -> usize;
+    #[doc(hidden)]
+    fn kernel(isa: Isa, rows: usize, wide: bool, adjacent: bool) -> Kernel<Self>;
+}
+
+pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
+    let rows = match isa.level() {
+        Level::Portable => 4,
+        Level::Avx2 => 6,
+        Level::Avx512 => 14,
+    };
+    Sizes { lanes: T::lanes(isa), rows }
+}
+
+macro_rules! gemm_elements {
+    ($($type:ident $library:ident, $portable:literal $avx2:ident $avx512:ident;)*) => {$(
+        impl GemmElement for $type {
+            fn gemm(call: super::library::Call<$type>) {
+                super::library::$library(call);
+            }
+
+            fn lanes(isa: Isa) -> usize {
+                match isa.level() {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => <$avx512 as Lanes<$type>>::LANES,
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => <$avx2 as Lanes<$type>>::LANES,
+                    _ => $portable,
+                }
+            }
+
+            fn kernel(isa: Isa, rows: usize, wide: bool, adjacent: bool) -> Kernel<$type> {
+                type Portable = Plain<$type, $portable>;
+                match isa.level() {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => {
+                        choose!(avx512 $type $avx512, rows wide adjacent; 1 2 4 6 8 10 12 14)
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => choose!(avx2 $type $avx2, rows wide adjacent; 1 2 4 6),
+                    _ => choose!(portable $type Portable, rows wide adjacent; 1 2 4),
+                }
+            }
+        }
+    )*};
+}
+
+/// The instance of `$kernel` for the given number of rows, width and layout.
+macro_rules! choose {
+    ($kernel:ident $type:ident $vector:ident, $rows:ident $wide:ident $adjacent:ident;
+     $($count:literal)*) => {
+        match ($rows, $wide, $adjacent) {
+            $(($count, false, false) => $kernel::<$type, $vector, $count, 1, false>,
+              ($count, false, true) => $kernel::<$type, $vector, $count, 1, true>,
+              ($count, true, false) => $kernel::<$type, $vector, $count, WIDE, false>,
+              ($count, true, true) => $kernel::<$type, $vector, $count, WIDE, true>,)*
+            _ => unreachable!("no kernel has {} rows", $rows),
+        }
+    };
+}
+
+gemm_elements! {
+    f32 sgemm, 4 __m256 __m512;
+    f64 dgemm, 2 __m256d __m512d;
+}
+
+macro_rules! kernels {
+    ($($(#[$attribute:meta])* $name:ident;)*) => {$(
+        /// # Safety
+        /// See [`Kernel`].
+        $(#[$attribute])*
+        unsafe fn $name<T, V, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile<T>)
+        where
+            T: Float,
+            V: Lanes<T>,
+        {
+            // SAFETY: the same contract.
+            unsafe { multiply::<T, V, MR, NV, ADJACENT>(tile) }
+        }
+    )*};
+}
+
+kernels! {
+    portable;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    avx2;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    avx512;
+}
+
+/// The body of every kernel; with `ADJACENT` the rows of `a` lie next to one another.
+///
+/// # Safety
+/// See [`Kernel`].
+#[inline(always)]
+unsafe fn multiply<T, V, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile<T>)
+where
+    T: Float,
+    V: Lanes<T>,
+{
+    let a_row = if ADJACENT { 1 } else { tile.a_row };
+    // SAFETY: each pointer is used within the bounds that the kernel's contract gives: `a` and `b`
+    // at steps `p < depth`, `c` in its own rows and columns, `edge` within its width.
+    unsafe {
+        let mut sums = [[V::splat(T::ZERO); NV]; MR];
+        let (mut a, mut b) = (tile.a, tile.b);
+        for _ in 0..tile.depth {
+            let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+            each_row!(row < MR => {
+                let factor = V::splat(*a.add(row * a_row));
+                for v in 0..NV {
+                    sums[row][v] = sums[row][v].plus_product(factor, vectors[v]);
+                }
+            });
+            a = a.wrapping_add(tile.a_step);
+            b = b.wrapping_add(tile.b_step);
+        }
+        let (alpha, beta) = (V::splat(tile.alpha), V::splat(tile.beta));
+        if tile.columns == NV * V::LANES {
+            each_row!(row < MR => {
+                update(&sums[row], tile.c.add(row * tile.c_row), alpha, beta, tile.beta != T::ZERO);
+            });
+        } else {
+            // A narrower last tile goes through `edge`, which has room for the full width.
+            let mut edge = [T::ZERO; MAX_WIDTH];
+            each_row!(row < MR => {
+                let c = tile.c.add(row * tile.c_row);
+                std::ptr::copy_nonoverlapping(c, edge.as_mut_ptr(), tile.columns);
+                update(&sums[row], edge.as_mut_ptr(), alpha, beta, tile.beta != T::ZERO);
+                std::ptr::copy_nonoverlapping(edge.as_ptr(), c, tile.columns);
+            });
+        }
+    }
+}
+
+/// `c = alpha * sums + beta * c`, or `alpha * sums` without reading `c`.
+///
+/// # Safety
+/// The vectors' instructions may be used, and `c` can be read and written for their whole width.
+#[inline(always)]
+unsafe fn update<T, V: Lanes<T>>(sums: &[V], c: *mut T, alpha: V, beta: V, accumulate: bool) {
+    for (v, &sums) in sums.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let c = c.add(v * V::LANES);
+            let mut value = sums.times(alpha);
+            if accumulate {
+                value = value.plus_product(V::load(c), beta);
+            }
+            value.store(c);
+        }
+    }
+}

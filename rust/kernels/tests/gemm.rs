@@ -1,0 +1,235 @@
+//! Matrix products against the naive one, in float64.
+
+mod common;
+
+use common::{Numbers, on_every_isa};
+use flowrs_kernels::gemm::{Epilogue, GemmAlgorithm, Matrix, MatrixMut, choose, gemm};
+use flowrs_kernels::{ElementType, Float, Isa, Serial, naive};
+use proptest::prelude::*;
+
+/// A product of a random shape and layout.
+#[derive(Clone, Debug)]
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    a_layout: Layout,
+    b_layout: Layout,
+    /// Elements between the rows of the result.
+    gap: usize,
+    alpha: f64,
+    beta: f64,
+    epilogue: u8,
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    RowMajor,
+    Transposed,
+    /// Every second element of every row, rows with gaps.
+    Spread,
+}
+
+impl Layout {
+    /// Row stride, column stride and length.
+    fn strides(self, rows: usize, columns: usize) -> (usize, usize, usize) {
+        match self {
+            Layout::RowMajor => (columns, 1, rows * columns),
+            Layout::Transposed => (1, rows, rows * columns),
+            Layout::Spread => (2 * columns + 3, 2, rows * (2 * columns + 3)),
+        }
+    }
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let size = || prop_oneof![1usize..8, 8usize..40, 40usize..140];
+    let layout = || {
+        prop_oneof![Just(Layout::RowMajor), Just(Layout::Transposed), Just(Layout::Spread)]
+    };
+    let depth = prop_oneof![Just(0usize), 1usize..20, 20usize..300, 1000usize..1200];
+    (
+        (size(), size(), depth),
+        (layout(), layout(), 0usize..3),
+        (prop_oneof![Just(1.0), Just(-0.3)], prop_oneof![Just(0.0), Just(1.0), Just(0.7)]),
+        (0u8..5, any::<u64>()),
+    )
+        .prop_map(|((m, n, k), (a_layout, b_layout, gap), (alpha, beta), (epilogue, seed))| Case {
+            m,
+            n,
+            k,
+            a_layout,
+            b_layout,
+            gap,
+            alpha,
+            beta,
+            epilogue,
+            seed,
+        })
+}
+
+/// Runs the case in `T` by `algorithm` and compares with the naive product in float64.
+fn check<T: Float>(case: &Case, algorithm: GemmAlgorithm)
+where
+    Vec<T>: common::Bits,
+{
+    let Case { m, n, k, .. } = *case;
+    let mut numbers = Numbers::new(case.seed);
+    let mut fill = |count: usize| -> Vec<T> { (0..count).map(|_| numbers.next().cast()).collect() };
+    let (a_row, a_column, a_length) = case.a_layout.strides(m, k);
+    let (b_row, b_column, b_length) = case.b_layout.strides(k, n);
+    let (a, b, c) = (fill(a_length), fill(b_length), fill(m * (n + case.gap)));
+    let (bias, reference) = (fill(n), fill(m * n));
+    let wide = |values: &[T]| -> Vec<f64> { values.iter().map(|x| x.cast()).collect() };
+
+    let (wide_a, wide_b, mut want) = (wide(&a), wide(&b), wide(&c));
+    let (wide_bias, wide_reference) = (wide(&bias), wide(&reference));
+    let alpha: T = case.alpha.cast();
+    let beta: T = case.beta.cast();
+    naive::gemm(
+        alpha.cast::<f64>(),
+        Matrix::new(&wide_a, m, k, a_row, a_column),
+        Matrix::new(&wide_b, k, n, b_row, b_column),
+        beta.cast::<f64>(),
+        MatrixMut::new(&mut want, m, n, n + case.gap, 1),
+        epilogue(case.epilogue, &wide_bias, &wide_reference),
+    );
+
+    on_every_isa(
+        |isa, parallel| {
+            let mut got = c.clone();
+            if case.beta == 0.0 {
+                // Old content must not matter, but for the gaps between rows.
+                for row in got.chunks_mut(n + case.gap) {
+                    row[..n].fill(f64::NAN.cast());
+                }
+            }
+            gemm(
+                isa,
+                parallel,
+                algorithm,
+                alpha,
+                Matrix::new(&a, m, k, a_row, a_column),
+                Matrix::new(&b, k, n, b_row, b_column),
+                beta,
+                MatrixMut::new(&mut got, m, n, n + case.gap, 1),
+                epilogue(case.epilogue, &bias, &reference),
+            );
+            got
+        },
+        |isa, got| {
+            let unit = 2f64.powi(-(T::DIGITS as i32));
+            for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+                // All factors are below 1, so the sum of absolute products is below k.
+                let magnitude = k as f64 / 4.0 + 2.0;
+                let bound = 4.0 * (k as f64).sqrt().max(1.0) * unit * magnitude;
+                let got: f64 = got.cast();
+                assert!(
+                    (got - want).abs() <= bound,
+                    "{isa:?} {algorithm:?}, element {index}: {got} instead of {want}"
+                );
+            }
+        },
+    );
+}
+
+fn epilogue<'a, T>(which: u8, bias: &'a [T], reference: &'a [T]) -> Epilogue<'a, T> {
+    match which {
+        0 => Epilogue::None,
+        1 => Epilogue::Bias { bias, relu: false },
+        2 => Epilogue::Bias { bias, relu: true },
+        3 => Epilogue::Relu,
+        _ => Epilogue::ReluMask { reference },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn f32_products_are_within_the_bound(case in cases()) {
+        check::<f32>(&case, GemmAlgorithm::Blocked);
+        check::<f32>(&case, GemmAlgorithm::MatrixMultiply);
+    }
+
+    #[test]
+    fn f64_products_are_within_the_bound(case in cases()) {
+        check::<f64>(&case, GemmAlgorithm::Blocked);
+        check::<f64>(&case, GemmAlgorithm::MatrixMultiply);
+    }
+}
+
+#[test]
+fn the_shapes_of_training_are_within_the_bound() {
+    for (m, n, k, a_layout, b_layout) in [
+        (100, 512, 784, Layout::RowMajor, Layout::Transposed),
+        (512, 784, 100, Layout::Transposed, Layout::RowMajor),
+        (100, 10, 512, Layout::RowMajor, Layout::Transposed),
+        (1, 512, 784, Layout::RowMajor, Layout::Transposed),
+        (300, 1, 2500, Layout::RowMajor, Layout::RowMajor),
+        (300, 1, 2500, Layout::Transposed, Layout::RowMajor),
+        (1, 300, 2500, Layout::RowMajor, Layout::RowMajor),
+        (130, 70, 2048, Layout::RowMajor, Layout::RowMajor),
+    ] {
+        let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, 0, 7);
+        let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };
+        check::<f32>(&case, GemmAlgorithm::Blocked);
+        check::<f32>(&case, GemmAlgorithm::MatrixMultiply);
+    }
+}
+
+#[test]
+fn infinities_and_nan_reach_the_result() {
+    for algorithm in [GemmAlgorithm::Blocked, GemmAlgorithm::MatrixMultiply] {
+        on_every_isa(
+            |isa, parallel| {
+                let mut c = vec![0f32; 4];
+                let a = [f32::INFINITY, 1.0, f32::NAN, 1.0];
+                let b = [1.0, 2.0, 3.0, 4.0];
+                let (a, b) = (Matrix::row_major(&a, 2, 2), Matrix::row_major(&b, 2, 2));
+                let target = MatrixMut::row_major(&mut c, 2, 2);
+                gemm(isa, parallel, algorithm, 1.0, a, b, 0.0, target, Epilogue::Relu);
+                c
+            },
+            |isa, c| {
+                assert_eq!(c[..2], [f32::INFINITY; 2], "{isa:?}");
+                assert!(c[2].is_nan() && c[3].is_nan(), "{isa:?}");
+            },
+        );
+    }
+}
+
+#[test]
+fn an_empty_product_leaves_nothing_to_do() {
+    let a = Matrix::row_major(&[0f32; 0], 0, 5);
+    let b = [1f32; 15];
+    let mut c = [0f32; 0];
+    let c = MatrixMut::row_major(&mut c, 0, 3);
+    let b = Matrix::row_major(&b, 5, 3);
+    gemm(Isa::detect(), &Serial, GemmAlgorithm::Blocked, 1.0, a, b, 0.0, c, Epilogue::None);
+}
+
+#[test]
+fn forced_instruction_sets_use_our_own_kernel() {
+    for isa in Isa::available().into_iter().filter(|isa| *isa < Isa::detect()) {
+        for size in [1, 64, 1024] {
+            let chosen = choose(isa, ElementType::F32, size, size, size, false, false);
+            assert_eq!(chosen, GemmAlgorithm::Blocked);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "reaches beyond its 5 elements")]
+fn a_matrix_must_lie_inside_its_slice() {
+    Matrix::row_major(&[0f32; 5], 2, 3);
+}
+
+#[test]
+#[should_panic(expected = "the columns of a and the rows of b differ")]
+fn sizes_must_fit() {
+    let (a, b, mut c) = ([0f32; 6], [0f32; 8], [0f32; 8]);
+    let c = MatrixMut::row_major(&mut c, 2, 4);
+    let (a, b) = (Matrix::row_major(&a, 2, 3), Matrix::row_major(&b, 2, 4));
+    gemm(Isa::detect(), &Serial, GemmAlgorithm::Blocked, 1.0, a, b, 0.0, c, Epilogue::None);
+}
