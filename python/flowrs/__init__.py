@@ -19,6 +19,7 @@ from flowrs import (
     math,
     nn,
     optimizer,
+    random,
     scope,
     typing,
 )
@@ -132,6 +133,7 @@ __all__ = [
     "nn",
     "ones_initializer",
     "optimizer",
+    "random",
     "random_normal_initializer",
     "random_uniform_initializer",
     "record",

@@ -39,6 +39,7 @@ class Compiled:
         self.plan = trace.graph.compile()
         self.variables = session.native(name for name, _, _ in self.plan.variables)
         self.form = form
+        self.counts_calls = trace.call_count is not None
         self.outputs = [
             (tuple(shape), datatype.from_name(name).numpy) for name, shape in self.plan.outputs
         ]
@@ -75,6 +76,8 @@ class Job:
             for leaf in annotation.leaves()
             if leaf.placeholder is not None
         ]
+        self.calls = 0
+        self.default_seeds: dict[str, int] = {}
         self.traced: dict[Signature, tuple[Trace, results.Form]] = {}
         self.compiled: dict[Signature, Compiled] = {}
 
@@ -93,7 +96,12 @@ class Job:
 
     def trace(self, signature: Signature) -> tuple[Trace, results.Form]:
         """Runs the body for arrays of the given shapes."""
-        trace = Trace(self.name, self.is_train_job, self.config.initializer)
+        trace = Trace(
+            self.name,
+            self.is_train_job,
+            self.config.initializer,
+            default_seeds=self.default_seeds,
+        )
         with trace.active():
             returned = self.function(*self._parameters(trace, signature))
             form = results.describe(returned, self.returns, f"job {self.name}")
@@ -129,6 +137,9 @@ class Job:
         compiled = self.compiled.get(signature)
         if compiled is None:
             compiled = self._compile(signature)
+        if compiled.counts_calls:
+            inputs.append(np.array([self.calls], np.int64))
+            self.calls += 1
         return compiled.form.build(compiled.run(inputs))
 
     def _compile(self, signature: Signature) -> Compiled:

@@ -6,10 +6,13 @@ from flowrs.array import reshape
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentError, ArgumentTypeError, ShapeError
 from flowrs.math import axes_of, relu
+from flowrs.random import dropout, random_mask_like
 from flowrs.trace import current_trace
 
 __all__ = [
     "bias_add",
+    "dropout",
+    "random_mask_like",
     "relu",
     "softmax",
     "softmax_cross_entropy_with_logits",

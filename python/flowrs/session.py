@@ -138,7 +138,11 @@ def _compare(known: VariableSpec, known_job: str, spec: VariableSpec, job_name: 
 
 def _first_value(spec: VariableSpec) -> VariableHandle:
     native = Variable(spec.name, spec.dtype.name, list(spec.shape))
-    seed = default_seed(spec.name) if spec.random_seed is None else spec.random_seed
+    seed = spec.random_seed
+    if seed is None:
+        seed = seed_of_name(spec.name)
+    if seed is None:
+        seed = secrets.randbits(32)
     native.assign(spec.initializer.draw(spec.shape, spec.dtype, seed))
     return VariableHandle(spec, native)
 
@@ -175,10 +179,10 @@ def set_random_seed(seed: int | None) -> None:
     _random_seed = seed
 
 
-def default_seed(name: str) -> int:
-    """The seed (32 bits) of the variable or operation with this full name."""
+def seed_of_name(name: str) -> int | None:
+    """The seed (32 bits) that the session's random seed gives to a full name; None without one."""
     if _random_seed is None:
-        return secrets.randbits(32)
+        return None
     digest = hashlib.blake2b(f"{_random_seed}:{name}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 

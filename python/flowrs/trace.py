@@ -14,10 +14,10 @@ from flowrs import datatype
 from flowrs._flowrs import GraphBuilder
 from flowrs.blob import Blob
 from flowrs.errors import GraphError, SessionError, VariableError
+from flowrs.initializers import Initializer, constant_initializer
 
 if TYPE_CHECKING:
     from flowrs.datatype import dtype as DType
-    from flowrs.initializers import Initializer
     from flowrs.optimizer import Optimizer
 
 #: What an attribute of an operation may be.
@@ -61,14 +61,18 @@ class Trace:
     blobs: dict[str, Blob] = field(default_factory=dict)
     training: TrainingRequest | None = None
     counters: dict[str, int] = field(default_factory=dict)
+    default_seeds: dict[str, int] = field(default_factory=dict)
+    call_count: Blob | None = None
 
     def full_name(self, name: str | None, prefix: str) -> str:
         """The name within the namespaces; without one, ``prefix`` and a number."""
-        if name is None:
-            number = self.counters.get(prefix, 0)
-            self.counters[prefix] = number + 1
-            name = f"{prefix}_{number}"
-        return "-".join([*self.namespaces, name])
+        return "-".join([*self.namespaces, self.short_name(prefix) if name is None else name])
+
+    def short_name(self, prefix: str) -> str:
+        """``prefix`` and the next number, for what the user gave no name."""
+        number = self.counters.get(prefix, 0)
+        self.counters[prefix] = number + 1
+        return f"{prefix}_{number}"
 
     def apply(
         self,
@@ -80,6 +84,16 @@ class Trace:
         prefix: str,
     ) -> list[Blob]:
         """Adds an operation and returns its outputs."""
+        return self.apply_named(op, inputs, attributes, self.full_name(name, prefix))
+
+    def apply_named(
+        self,
+        op: str,
+        inputs: Sequence[Blob],
+        attributes: Mapping[str, Attribute] | None,
+        full_name: str,
+    ) -> list[Blob]:
+        """Adds an operation whose full name is known."""
         for blob in inputs:
             if not isinstance(blob, Blob):
                 raise GraphError(f"{op}: expected a blob, found {type(blob).__name__}: {blob!r}")
@@ -88,12 +102,11 @@ class Trace:
                     f"{op}: {blob.op_name} belongs to job {blob.job_name}, "
                     f"not to {self.job_name}: a job computes with its own values only"
                 )
-        full = self.full_name(name, prefix)
         numbers = [blob.id for blob in inputs]
         described = list((attributes or {}).items())
-        outputs = self.graph.add(op, numbers, described, full, users_line())
+        outputs = self.graph.add(op, numbers, described, full_name, users_line())
         dynamic = any(blob.is_dynamic for blob in inputs)
-        return [self.blob(number, full, dynamic) for number in outputs]
+        return [self.blob(number, full_name, dynamic) for number in outputs]
 
     def blob(self, number: int, op_name: str, is_dynamic: bool = False) -> Blob:
         """The blob for a value of the graph."""
@@ -125,6 +138,22 @@ class Trace:
         self.specs[spec.name] = spec
         self.blobs[spec.name] = blob
         return blob
+
+    def step(self) -> Blob:
+        """The job's step variable: how many calls have trained, before this one."""
+        zeros = constant_initializer(0, datatype.int64)
+        name = f"System-Train-TrainStep-{self.job_name}"
+        return self.variable(VariableSpec(name, (1,), datatype.int64, zeros, trainable=False))
+
+    def count(self) -> Blob:
+        """What random values follow from: the step of a train job, or the number of the call."""
+        if self.is_train_job:
+            return self.step()
+        if self.call_count is None:
+            name = "System-CallCount"
+            number = self.graph.input(name, datatype.int64.name, [1])
+            self.call_count = Blob(self, number, (1,), datatype.int64, name)
+        return self.call_count
 
     @contextmanager
     def active(self) -> Iterator[None]:

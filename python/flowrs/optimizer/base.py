@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from flowrs import datatype
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentError, ArgumentTypeError, GraphError, UnsupportedError
 from flowrs.initializers import zeros_initializer
@@ -98,7 +97,7 @@ class Optimizer:
 
     def build(self, trace: Trace, request: TrainingRequest) -> None:
         """Adds gradients and updates to the graph of a trace whose body has ended."""
-        step = trace.variable(_step_variable(trace.job_name))
+        step = trace.step()
         rate = self.lr_scheduler.build(trace, step)
         trained = [name for name in request.variables if self._is_trained(trace, name)]
         gradients = trace.graph.gradients(
@@ -149,12 +148,6 @@ class Optimizer:
         """Adds an update, whose first input is ``variable``."""
         name = f"System-Train-Update-{variable.name}"
         _effect(trace, op, [trace.blobs[variable.name], *inputs], attributes, name)
-
-
-def _step_variable(job_name: str) -> VariableSpec:
-    zeros = zeros_initializer(datatype.int64)
-    name = f"System-Train-TrainStep-{job_name}"
-    return VariableSpec(name, (1,), datatype.int64, zeros, trainable=False)
 
 
 def _effect(

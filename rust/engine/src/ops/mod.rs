@@ -9,10 +9,12 @@ pub mod bias_add;
 pub mod broadcast;
 pub mod cast;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod elementwise;
 pub mod learning_rate;
 pub mod matmul;
 pub mod matmul_update;
+pub mod random;
 pub mod reduce;
 pub mod reshape;
 pub mod softmax;
@@ -119,10 +121,13 @@ static REGISTRY: &[Registration] = registry! {
     "bias_add" => bias_add::BiasAdd,
     "broadcast_to" => broadcast::BroadcastTo,
     "cast" => cast::Cast,
+    "dropout" => dropout::Dropout,
     "identity" => reshape::Identity,
     "learning_rate" => learning_rate::LearningRate,
     "matmul" => matmul::MatMul,
     "momentum_update" => update::MomentumUpdate,
+    "random_mask" => random::RandomMask,
+    "random_uniform" => random::RandomUniform,
     "reduce_max" => reduce::ReduceMax,
     "reduce_sum" => reduce::ReduceSum,
     "reshape" => reshape::Reshape,
