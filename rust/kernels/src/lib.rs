@@ -20,20 +20,25 @@
 
 #[macro_use]
 mod isa;
+pub mod convolution;
 mod element;
 pub mod elementwise;
 pub mod gemm;
 pub mod loss;
 mod math;
 pub mod naive;
+pub mod normalization;
 pub mod optimizer;
 mod parallel;
 pub mod permute;
+pub mod pooling;
 pub mod random;
 pub mod reduce;
 mod shape;
 pub mod softmax;
+mod window;
 
 pub use element::{Data, DataMut, Element, ElementType, Float};
 pub use isa::Isa;
 pub use parallel::{Parallel, Serial, for_each_chunk};
+pub use window::Layout;

@@ -1,0 +1,77 @@
+//! Maximum and average over windows, and their gradients.
+
+pub mod naive;
+mod shape;
+
+use crate::{Float, Isa, Parallel};
+
+pub use shape::PoolingShape;
+
+/// The greatest element of each window, NaN if there is one; minus infinity for windows that lie
+/// outside the input.
+///
+/// `argmax` receives the position of the first greatest element within its window, in row-major
+/// order.
+///
+/// # Panics
+/// If the sizes do not fit together, or if there is an `argmax` and the window has more elements
+/// than a byte can count ([`PoolingShape::argmax_fits`]).
+pub fn max_pool<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    input: &[T],
+    output: &mut [T],
+    argmax: Option<&mut [u8]>,
+) {
+    let _ = (isa, parallel);
+    naive::max_pool(shape, input, output, argmax);
+}
+
+/// The gradient of [`max_pool`]: each window's goes to its first greatest element. Without
+/// `argmax` that is looked for again.
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub fn max_pool_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    input: &[T],
+    argmax: Option<&[u8]>,
+    output_gradient: &[T],
+    input_gradient: &mut [T],
+) {
+    let _ = (isa, parallel, argmax);
+    naive::max_pool_gradient(shape, input, output_gradient, input_gradient);
+}
+
+/// The average of the elements of each window that lie inside the input; 0 if none does.
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub fn avg_pool<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    input: &[T],
+    output: &mut [T],
+) {
+    let _ = (isa, parallel);
+    naive::avg_pool(shape, input, output);
+}
+
+/// The gradient of [`avg_pool`].
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub fn avg_pool_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    output_gradient: &[T],
+    input_gradient: &mut [T],
+) {
+    let _ = (isa, parallel);
+    naive::avg_pool_gradient(shape, output_gradient, input_gradient);
+}
