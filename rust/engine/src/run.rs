@@ -100,13 +100,15 @@ impl Executable {
         for step in &self.plan.steps {
             let (ins, tail) = rest.split_at(step.inputs.len());
             let (outs, tail) = tail.split_at(step.outputs.len());
+            let (scratch, tail) = tail.split_at(usize::from(step.scratch.is_some()));
+            let scratch = scratch.first().copied().unwrap_or(Buffer::EMPTY);
             rest = tail;
             // SAFETY: the buffers were resolved from the plan, whose placement lets outputs overlap
             // nothing that the step reads (an input that the output takes over is read through the
             // output) and gives each value the elements of its type. The caller's arrays are
             // borrowed for this call, `check` compared their sizes, types and alignment with the
             // plan; variables are held, written ones exclusively; the arena is locked.
-            let context = unsafe { Step::new(ins, outs, step.updates, parallel) };
+            let context = unsafe { Step::new(ins, outs, scratch, step.updates, parallel) };
             (step.kernel)(&context).map_err(|error| error.within(&step.name))?;
         }
         drop(held);
@@ -171,7 +173,7 @@ impl Workspace {
         let arena = AlignedBytes::zeroed(plan.arena_bytes);
         let (mut buffers, mut patches) = (vec![], vec![]);
         let slots = |step: &'_ PlannedStep| -> Vec<Slot> {
-            step.inputs.iter().chain(&step.outputs).copied().collect()
+            step.inputs.iter().chain(&step.outputs).chain(&step.scratch).copied().collect()
         };
         for slot in plan.steps.iter().flat_map(slots) {
             let mut buffer = Buffer { elements: slot.elements, dtype: slot.dtype, ..Buffer::EMPTY };

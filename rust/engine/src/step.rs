@@ -33,6 +33,7 @@ impl Buffer {
 pub struct Step<'a> {
     inputs: &'a [Buffer],
     outputs: &'a [Buffer],
+    scratch: Buffer,
     updates: &'a [usize],
     taken: Cell<u64>,
     parallel: &'a dyn Parallel,
@@ -54,16 +55,18 @@ impl<'a> Step<'a> {
     /// # Safety
     ///
     /// For the lifetime `'a` every buffer must point to `elements` initialised, aligned elements
-    /// of its type. Outputs and updated inputs must overlap nothing else in this step, and nobody
-    /// else may write what is read or touch what is written here.
+    /// of its type. Outputs, scratch and updated inputs must overlap nothing else in this step, and
+    /// nobody else may write what is read or touch what is written here. Scratch must be bytes on a
+    /// cache-line boundary.
     pub(crate) unsafe fn new(
         inputs: &'a [Buffer],
         outputs: &'a [Buffer],
+        scratch: Buffer,
         updates: &'a [usize],
         parallel: &'a dyn Parallel,
     ) -> Self {
         let lifetime = PhantomData;
-        Self { inputs, outputs, updates, taken: Cell::new(0), parallel, lifetime }
+        Self { inputs, outputs, scratch, updates, taken: Cell::new(0), parallel, lifetime }
     }
 
     /// The threads to work on.
@@ -128,6 +131,18 @@ impl<'a> Step<'a> {
         assert!(self.updates.contains(&index), "input {index} is not declared as updated");
         self.take(32 + index);
         self.typed_mut::<T>(self.inputs[index])
+    }
+
+    /// The working memory that the operation asked for, as elements of `T`, once. Its content is
+    /// what the last user left.
+    ///
+    /// # Panics
+    ///
+    /// At the second call.
+    pub fn scratch<T: Element>(&self) -> &'a mut [T] {
+        self.take(63);
+        let elements = self.scratch.elements / T::TYPE.size();
+        self.typed_mut::<T>(Buffer { elements, dtype: T::TYPE, ..self.scratch })
     }
 
     fn take(&self, bit: usize) {

@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod bias_add;
 pub mod broadcast;
 pub mod cast;
+pub mod convolution;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
@@ -21,6 +22,7 @@ pub mod softmax;
 pub mod sparse_cross_entropy;
 pub mod step_counter;
 pub mod update;
+pub mod window;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -75,6 +77,12 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Chooses the kernel; called once, when the plan is made.
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error>;
 
+    /// Bytes of working memory that the kernel wants.
+    fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
+        let _ = lowering;
+        Ok(0)
+    }
+
     /// True where the output is the input's memory under another shape: no kernel runs.
     fn is_view(&self) -> bool {
         false
@@ -121,6 +129,8 @@ static REGISTRY: &[Registration] = registry! {
     "bias_add" => bias_add::BiasAdd,
     "broadcast_to" => broadcast::BroadcastTo,
     "cast" => cast::Cast,
+    "convolution" => convolution::Convolution,
+    "convolution_input_gradient" => convolution::ConvolutionInputGradient,
     "dropout" => dropout::Dropout,
     "identity" => reshape::Identity,
     "learning_rate" => learning_rate::LearningRate,

@@ -1,6 +1,7 @@
 //! Passes: each makes a new graph from a graph; nodes keep the names of those they came from.
 
 mod dead;
+mod fuse_convolution;
 mod fuse_matmul;
 mod fuse_update;
 
@@ -46,6 +47,8 @@ static RULES: &[Rule] = &[
     Rule { name: "bias into matmul", apply: fuse_matmul::bias },
     Rule { name: "relu into matmul", apply: fuse_matmul::relu },
     Rule { name: "relu gradient into matmul", apply: fuse_matmul::relu_gradient },
+    Rule { name: "bias into convolution", apply: fuse_convolution::bias },
+    Rule { name: "relu into convolution", apply: fuse_convolution::relu },
     Rule { name: "scale into update", apply: fuse_update::scale },
     Rule { name: "matmul into update", apply: fuse_update::matmul },
 ];

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::aligned::AlignedBytes;
 use crate::error::Error;
-use crate::graph::{Graph, NodeKind, ValueId};
+use crate::graph::{Graph, Node, NodeKind, ValueId};
 use crate::ops::{Lowering, with_element};
 use crate::passes::{self, Note};
 use crate::settings::Settings;
@@ -59,6 +59,7 @@ pub(crate) struct PlannedStep {
     pub(crate) kernel: Kernel,
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
+    pub(crate) scratch: Option<Slot>,
     pub(crate) updates: &'static [usize],
 }
 
@@ -85,7 +86,7 @@ impl Plan {
     pub fn new(graph: &Graph, settings: Settings) -> Result<Self, Error> {
         let (graph, notes) = passes::run(graph, settings)?;
         let order = schedule::order(&graph)?;
-        let placement = Placement::new(&graph, &order);
+        let placement = Placement::new(&graph, &order, settings)?;
         let mut plan = Self {
             inputs: input_types(&graph),
             variables: placement.variables.clone(),
@@ -142,12 +143,8 @@ fn node_step(
     if op.is_view() {
         return Ok(None);
     }
-    let lowering = Lowering {
-        inputs: node.inputs.iter().map(|value| graph.ty(*value)).collect(),
-        outputs: node.outputs.iter().map(|value| graph.ty(*value)).collect(),
-        in_place: placement.in_place[index],
-        settings,
-    };
+    let in_place = placement.in_place[index];
+    let lowering = Lowering { in_place, ..lowering(graph, node, settings) };
     let kernel = op.lower(&lowering).map_err(|error| error.within(&node.name))?;
     let slot = |value: &ValueId| placement.slot(graph, *value);
     let attributes = op.attributes();
@@ -160,8 +157,19 @@ fn node_step(
         kernel,
         inputs: node.inputs.iter().map(slot).collect(),
         outputs: node.outputs.iter().map(slot).collect(),
+        scratch: placement.scratch[index],
         updates: op.updates(),
     }))
+}
+
+/// What a node's operation may look at before the memory is laid out.
+fn lowering<'a>(graph: &'a Graph, node: &Node, settings: Settings) -> Lowering<'a> {
+    Lowering {
+        inputs: node.inputs.iter().map(|value| graph.ty(*value)).collect(),
+        outputs: node.outputs.iter().map(|value| graph.ty(*value)).collect(),
+        in_place: None,
+        settings,
+    }
 }
 
 /// Copies a fetched value to the caller, unless it is computed right there.
@@ -182,6 +190,7 @@ fn fetch_step(graph: &Graph, placement: &Placement, number: usize) -> Option<Pla
         kernel,
         inputs: vec![source],
         outputs: vec![output],
+        scratch: None,
         updates: &[],
     })
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::memory::{self, Block};
 use super::schedule::Item;
-use super::{Place, PlannedVariable, Slot};
+use super::{Place, PlannedVariable, Slot, lowering};
 use crate::aligned::{ALIGNMENT, AlignedBytes};
+use crate::error::Error;
 use crate::graph::{Constant, Graph, NodeKind, Number, ValueId};
 use crate::passes::root_of;
+use crate::settings::Settings;
 use crate::types::DType;
 
 /// The layout of a plan's memory.
@@ -18,26 +20,29 @@ pub(crate) struct Placement {
     places: Vec<Option<Place>>,
     /// For each node, the input whose memory its first output takes over.
     pub(crate) in_place: Vec<Option<usize>>,
+    /// For each node, its kernel's working memory.
+    pub(crate) scratch: Vec<Option<Slot>>,
     pub(crate) variables: Vec<PlannedVariable>,
     pub(crate) arena_bytes: usize,
     constant_bytes: usize,
 }
 
 impl Placement {
-    pub(crate) fn new(graph: &Graph, order: &[Item]) -> Self {
+    pub(crate) fn new(graph: &Graph, order: &[Item], settings: Settings) -> Result<Self, Error> {
         let values = graph.values().len();
         let mut placement = Self {
             roots: (0..values).map(|i| root_of(graph, ValueId::from_index(i))).collect(),
             places: vec![None; values],
             in_place: vec![None; graph.nodes().len()],
+            scratch: vec![None; graph.nodes().len()],
             variables: vec![],
             arena_bytes: 0,
             constant_bytes: 0,
         };
         placement.place_sources(graph);
         placement.place_fetches(graph);
-        placement.place_arena(graph, order);
-        placement
+        placement.place_arena(graph, order, settings)?;
+        Ok(placement)
     }
 
     /// The typed place of a value.
@@ -90,14 +95,25 @@ impl Placement {
     }
 
     /// All else goes into the arena; where an operation can work in place, two values share a block.
-    fn place_arena(&mut self, graph: &Graph, order: &[Item]) {
+    fn place_arena(
+        &mut self,
+        graph: &Graph,
+        order: &[Item],
+        settings: Settings,
+    ) -> Result<(), Error> {
         let last_use = self.last_uses(graph, order);
         let mut blocks: Vec<Block> = vec![];
         let mut block_of: Vec<Option<usize>> = vec![None; graph.values().len()];
+        let mut scratch: Vec<(usize, usize)> = vec![];
         for (time, item) in order.iter().enumerate() {
             let Item::Node(index) = *item else { continue };
             let node = &graph.nodes()[index];
             let Some(op) = node.op().filter(|op| !op.is_view()) else { continue };
+            let bytes = op.scratch_bytes(&lowering(graph, node, settings))?;
+            if bytes > 0 {
+                scratch.push((index, blocks.len()));
+                blocks.push(Block { bytes, first: time, last: time });
+            }
             for (position, output) in node.outputs.iter().enumerate() {
                 if self.places[output.index()].is_some() {
                     continue;
@@ -139,6 +155,12 @@ impl Placement {
                 self.places[value] = Some(Place::Arena(offsets[*block]));
             }
         }
+        for (index, block) in scratch {
+            let place = Place::Arena(offsets[block]);
+            let elements = blocks[block].bytes;
+            self.scratch[index] = Some(Slot { place, elements, dtype: DType::U8 });
+        }
+        Ok(())
     }
 
     /// For each root, the time of the last step that reads its memory.

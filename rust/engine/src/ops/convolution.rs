@@ -1,0 +1,299 @@
+//! Convolutions over one to three spatial axes, and their gradients, which are operations too.
+
+use flowrs_kernels::convolution::{self as kernels, Algorithm, ConvolutionShape, Pass};
+
+use super::attributes::Attributes;
+use super::window::Window;
+use super::{Lowering, Op, expect_float, expect_same_dtype, with_float};
+use crate::error::Error;
+use crate::graph::{Builder, Node, ValueId};
+use crate::settings::Settings;
+use crate::step::Kernel;
+use crate::types::TensorType;
+
+/// How a convolution moves over its input, whatever is computed of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    window: Window,
+    groups: usize,
+}
+
+impl Geometry {
+    fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
+        let window = Window::from_attributes(attributes, true)?;
+        let groups = attributes.int("groups")?;
+        match usize::try_from(groups) {
+            Ok(groups) if groups > 0 => Ok(Self { window, groups }),
+            _ => Err(Error::Argument(format!("groups must be above 0, not {groups}"))),
+        }
+    }
+
+    /// The axis of the channels in a value of this rank.
+    pub(crate) fn channel_axis(&self) -> usize {
+        self.window.channel_axis()
+    }
+
+    fn attributes(&self) -> String {
+        let groups =
+            if self.groups == 1 { String::new() } else { format!(", groups={}", self.groups) };
+        format!("{}{groups}", self.window.attributes())
+    }
+
+    /// The kernel's view of the sizes, from the shapes of input and weight.
+    fn shape(&self, input: &[usize], weight: &[usize]) -> Result<ConvolutionShape, Error> {
+        let window = &self.window;
+        if input.len() != window.rank() || weight.len() != window.rank() {
+            return Err(Error::Shape(format!(
+                "needs rank {}, found input {input:?} and weight {weight:?}",
+                window.rank()
+            )));
+        }
+        let (batch, channels, size) = window.split(input);
+        let (outputs, group_inputs, kernel) = window.split(weight);
+        if group_inputs * self.groups != channels {
+            return Err(Error::Shape(format!(
+                "weight {weight:?} takes {group_inputs} channels in each of {} groups, but input \
+                 {input:?} has {channels}",
+                self.groups
+            )));
+        }
+        let output = window.output(size, kernel, input)?;
+        ConvolutionShape::new(
+            batch,
+            [channels, outputs, self.groups],
+            size,
+            kernel,
+            window.stride,
+            window.dilation,
+            window.padding_before,
+            output,
+            window.layout,
+        )
+        .map_err(|why| Error::Shape(format!("input {input:?}, weight {weight:?}: {why}")))
+    }
+
+    fn output(&self, shape: &ConvolutionShape) -> Vec<usize> {
+        self.window.join(shape.batch, shape.output_channels, shape.output)
+    }
+}
+
+/// What follows a convolution inside the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fused {
+    /// A bias for each output channel, the third input, is added.
+    pub bias: bool,
+    /// Negative elements become 0.
+    pub relu: bool,
+}
+
+/// The convolution of an input with a weight.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    /// How it moves.
+    pub geometry: Geometry,
+    /// What follows.
+    pub fused: Fused,
+}
+
+/// The gradient to a convolution's input, from the output's gradient and the weight; by itself,
+/// a transposed convolution.
+#[derive(Clone, Debug)]
+pub struct ConvolutionInputGradient {
+    geometry: Geometry,
+    input: Vec<usize>,
+}
+
+/// The gradient to a convolution's weight, from the input and the output's gradient.
+#[derive(Clone, Debug)]
+pub struct ConvolutionWeightGradient {
+    geometry: Geometry,
+    weight: Vec<usize>,
+}
+
+impl Convolution {
+    /// Reads the geometry.
+    pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
+        Ok(Self { geometry: Geometry::from_attributes(attributes)?, fused: Fused::default() })
+    }
+}
+
+impl ConvolutionInputGradient {
+    /// Reads the geometry and `input_shape`.
+    pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
+        let geometry = Geometry::from_attributes(attributes)?;
+        Ok(Self { geometry, input: attributes.sizes("input_shape")? })
+    }
+}
+
+/// The algorithm for a pass, and the working memory that it wants.
+fn choose(settings: Settings, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
+    kernels::choose(settings.isa, pass, shape)
+}
+
+fn scratch(lowering: &Lowering<'_>, pass: Pass, shape: &ConvolutionShape) -> Result<usize, Error> {
+    let algorithm = choose(lowering.settings, pass, shape);
+    with_float!(lowering.inputs[0].dtype, T => {
+        let isa = lowering.settings.isa;
+        Ok(kernels::scratch_elements::<T>(isa, algorithm, pass, shape) * size_of::<T>())
+    })
+}
+
+impl Op for Convolution {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn attributes(&self) -> String {
+        let bias = if self.fused.bias { ", +bias" } else { "" };
+        let relu = if self.fused.relu { ", +relu" } else { "" };
+        format!("{}{bias}{relu}", self.geometry.attributes())
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let expected = 2 + usize::from(self.fused.bias);
+        if inputs.len() != expected {
+            return Err(Error::Argument(format!("takes {expected} inputs, not {}", inputs.len())));
+        }
+        expect_float(inputs[0], "the input")?;
+        expect_same_dtype(inputs[0], inputs[1])?;
+        let shape = self.geometry.shape(&inputs[0].shape, &inputs[1].shape)?;
+        if let Some(bias) = inputs.get(2)
+            && bias.shape != [shape.output_channels]
+        {
+            let channels = shape.output_channels;
+            return Err(Error::Shape(format!("bias {:?} is not [{channels}]", bias.shape)));
+        }
+        Ok(vec![inputs[0].with_shape(self.geometry.output(&shape))])
+    }
+
+    fn gradient(
+        &self,
+        g: &mut Builder,
+        node: &Node,
+        dy: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, Error> {
+        let Some(dy) = dy[0] else { return Ok(vec![None, None]) };
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        let (geometry, input) = (self.geometry.clone(), g.ty(x).shape.clone());
+        let dx = g.derive(ConvolutionInputGradient { geometry, input }, &[dy, w])?;
+        let (geometry, weight) = (self.geometry.clone(), g.ty(w).shape.clone());
+        let dw = g.derive(ConvolutionWeightGradient { geometry, weight }, &[x, dy])?;
+        Ok(vec![Some(dx), Some(dw)])
+    }
+
+    fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
+        let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
+        scratch(lowering, Pass::Forward, &shape)
+    }
+
+    fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
+        let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
+        let algorithm = choose(lowering.settings, Pass::Forward, &shape);
+        let (isa, fused) = (lowering.settings.isa, self.fused);
+        with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
+            let bias = fused.bias.then(|| step.input::<T>(2));
+            let (x, w) = (step.input::<T>(0), step.input::<T>(1));
+            let (y, scratch) = (step.output::<T>(0), step.scratch::<T>());
+            let parallel = step.parallel();
+            kernels::convolution(
+                isa, parallel, algorithm, &shape, x, w, bias, fused.relu, y, scratch,
+            );
+            Ok(())
+        })))
+    }
+}
+
+impl Op for ConvolutionInputGradient {
+    fn name(&self) -> &'static str {
+        "convolution_input_gradient"
+    }
+
+    fn attributes(&self) -> String {
+        self.geometry.attributes()
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let [dy, w] = super::expect_inputs(inputs)?;
+        expect_float(&dy, "the input")?;
+        expect_same_dtype(&dy, &w)?;
+        let shape = self.geometry.shape(&self.input, &w.shape)?;
+        let output = self.geometry.output(&shape);
+        match dy.shape == output {
+            true => Ok(vec![dy.with_shape(self.input.clone())]),
+            false => Err(Error::Shape(format!(
+                "a convolution from {:?} with weight {:?} gives {output:?}, not {:?}",
+                self.input, w.shape, dy.shape
+            ))),
+        }
+    }
+
+    fn gradient(
+        &self,
+        g: &mut Builder,
+        node: &Node,
+        dy: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, Error> {
+        let Some(ddx) = dy[0] else { return Ok(vec![None, None]) };
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        let (geometry, fused) = (self.geometry.clone(), Fused::default());
+        let dx = g.derive(Convolution { geometry, fused }, &[ddx, w])?;
+        let (geometry, weight) = (self.geometry.clone(), g.ty(w).shape.clone());
+        let dw = g.derive(ConvolutionWeightGradient { geometry, weight }, &[ddx, x])?;
+        Ok(vec![Some(dx), Some(dw)])
+    }
+
+    fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
+        let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
+        scratch(lowering, Pass::InputGradient, &shape)
+    }
+
+    fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
+        let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
+        let algorithm = choose(lowering.settings, Pass::InputGradient, &shape);
+        let isa = lowering.settings.isa;
+        with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
+            let (dy, w) = (step.input::<T>(0), step.input::<T>(1));
+            let (dx, scratch) = (step.output::<T>(0), step.scratch::<T>());
+            let parallel = step.parallel();
+            kernels::convolution_input_gradient(
+                isa, parallel, algorithm, &shape, dy, w, dx, scratch,
+            );
+            Ok(())
+        })))
+    }
+}
+
+impl Op for ConvolutionWeightGradient {
+    fn name(&self) -> &'static str {
+        "convolution_weight_gradient"
+    }
+
+    fn attributes(&self) -> String {
+        self.geometry.attributes()
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let [x, _dy] = super::expect_inputs(inputs)?;
+        Ok(vec![x.with_shape(self.weight.clone())])
+    }
+
+    fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
+        let shape = self.geometry.shape(&lowering.inputs[0].shape, &self.weight)?;
+        scratch(lowering, Pass::WeightGradient, &shape)
+    }
+
+    fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
+        let shape = self.geometry.shape(&lowering.inputs[0].shape, &self.weight)?;
+        let algorithm = choose(lowering.settings, Pass::WeightGradient, &shape);
+        let isa = lowering.settings.isa;
+        with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
+            let (x, dy) = (step.input::<T>(0), step.input::<T>(1));
+            let (dw, scratch) = (step.output::<T>(0), step.scratch::<T>());
+            let parallel = step.parallel();
+            kernels::convolution_weight_gradient(
+                isa, parallel, algorithm, &shape, x, dy, dw, scratch,
+            );
+            Ok(())
+        })))
+    }
+}
