@@ -114,8 +114,8 @@ fn main() {
         .map_or(Isa::detect(), |name| Isa::parse(&name).expect("an instruction set"));
     let two = Two::start();
     let threads: [&dyn Parallel; 2] = [&Serial, two];
-    println!("{isa:?}, GFLOP/s on one / two threads");
-    println!("{:<14} {:>16} | {:>13} | {:>13} | chosen", "", "m x k x n", "library", "blocked");
+    println!("{isa:?}, GFLOP/s, median (best) of 30 rounds, on one and on two threads");
+    println!("{:<14} {:>16} | {:>19} | {:>19} | chosen", "", "m x k x n", "library", "blocked");
     for case in CASES {
         let Case { name, m, n, k, a_transposed, b_transposed, beta } = *case;
         let numbers = |count: usize| -> Vec<f32> {
@@ -154,12 +154,13 @@ fn main() {
         }
         let rate = |times: &mut Vec<f64>| {
             times.sort_by(f64::total_cmp);
-            (2 * m * n * k) as f64 / times[times.len() / 2] / 1e9
+            let rate = |time: f64| (2 * m * n * k) as f64 / time / 1e9;
+            format!("{:.0} ({:.0})", rate(times[times.len() / 2]), rate(times[0]))
         };
         let [[l1, l2], [b1, b2]] = times.each_mut().map(|times| times.each_mut().map(rate));
         let chosen = choose(isa, ElementType::F32, m, n, k, a_transposed, b_transposed);
         println!(
-            "{name:<14} {:>16} | {l1:>5.0} / {l2:>5.0} | {b1:>5.0} / {b2:>5.0} | {chosen:?}",
+            "{name:<14} {:>16} | {l1:>9} {l2:>9} | {b1:>9} {b2:>9} | {chosen:?}",
             format!("{m}x{k}x{n}")
         );
     }

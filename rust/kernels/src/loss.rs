@@ -67,7 +67,7 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
             return Err(LabelError { index, label, depth });
         }
     }
-    for_each_row(parallel, depth, logits, loss, probability, &|index, x, p| {
+    for_each_row(parallel, depth, logits, loss, probability, |index, x, p| {
         row(isa, labels[index].cast::<i64>() as usize, x, p)
     });
     Ok(())
@@ -98,7 +98,7 @@ pub fn sparse_softmax_cross_entropy_gradient<T: Float, L: Label>(
         }
     }
     assert_eq!(labels.len(), dy.len(), "labels and gradients differ in number");
-    for_each_gradient_row(parallel, depth, [probability], dy, dlogits, &|index, [p], dx| {
+    for_each_gradient_row(parallel, depth, [probability], dy, dlogits, |index, [p], dx| {
         let label = usize::try_from(labels[index].cast::<i64>()).unwrap_or(usize::MAX);
         row(isa, label, p, dy[index], dx);
     });
@@ -134,7 +134,7 @@ pub fn softmax_cross_entropy<T: Float>(
         }
     }
     assert_eq!(labels.len(), logits.len(), "labels and logits differ in number");
-    for_each_row(parallel, depth, logits, loss, probability, &|index, x, p| {
+    for_each_row(parallel, depth, logits, loss, probability, |index, x, p| {
         row(isa, &labels[index * depth..(index + 1) * depth], x, p)
     });
 }
@@ -161,7 +161,7 @@ pub fn softmax_cross_entropy_gradient<T: Float>(
         }
     }
     let inputs = [probability, labels];
-    for_each_gradient_row(parallel, depth, inputs, dy, dlogits, &|index, [p, labels], dx| {
+    for_each_gradient_row(parallel, depth, inputs, dy, dlogits, |index, [p, labels], dx| {
         row(isa, p, labels, dy[index], dx);
     });
 }
@@ -233,7 +233,7 @@ fn for_each_row<T: Float>(
     logits: &[T],
     loss: &mut [T],
     probability: &mut [T],
-    task: &(dyn Fn(usize, &[T], &mut [T]) -> T + Sync),
+    task: impl Fn(usize, &[T], &mut [T]) -> T + Sync,
 ) {
     assert_eq!(logits.len(), loss.len() * depth, "logits do not have `depth` numbers per row");
     assert_eq!(probability.len(), logits.len(), "probabilities and logits differ in number");
@@ -256,7 +256,7 @@ fn for_each_gradient_row<T: Float, const N: usize>(
     inputs: [&[T]; N],
     dy: &[T],
     dlogits: &mut [T],
-    task: &(dyn Fn(usize, [&[T]; N], &mut [T]) + Sync),
+    task: impl Fn(usize, [&[T]; N], &mut [T]) + Sync,
 ) {
     for length in inputs.iter().map(|input| input.len()).chain([dlogits.len()]) {
         assert_eq!(length, dy.len() * depth, "an array does not have `depth` numbers per row");

@@ -106,7 +106,7 @@ pub(crate) fn tanh_f32<I: Instructions>(x: f32) -> f32 {
     let z = x * x;
     let tail = polynomial::<I, 5>(
         z,
-        [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1],
+        [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1],
     );
     let small = madd::<I>(tail * z, x, x);
     if magnitude < 0.625 { small } else { large.copysign(x) }
@@ -132,7 +132,7 @@ pub(crate) fn erf_f32<I: Instructions>(x: f32) -> f32 {
             -2.676_813_5e-2,
             1.128_199_25e-1,
             -3.761_253_4e-1,
-            1.283_791_66e-1,
+            1.283_791_7e-1,
         ],
     );
     let small = madd::<I>(small, x, x);
@@ -143,7 +143,7 @@ pub(crate) fn erf_f32<I: Instructions>(x: f32) -> f32 {
             3.831_971_3e-4,
             -3.883_964_4e-3,
             2.425_462_2e-2,
-            -1.067_778_77e-1,
+            -1.067_778_8e-1,
             -6.348_467e-1,
             -1.287_175_1e-1,
         ],
@@ -255,6 +255,9 @@ pub(crate) fn asinh_f64(x: f64) -> f64 {
 pub(crate) fn acosh_f64(x: f64) -> f64 {
     if x > 1e100 {
         return x.ln() + std::f64::consts::LN_2;
+    }
+    if x < 1.0 {
+        return f64::NAN;
     }
     let t = x - 1.0;
     (t + (2.0 * t + t * t).sqrt()).ln_1p()

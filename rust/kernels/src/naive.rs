@@ -312,13 +312,7 @@ fn evaluate_integer(operation: Operation, a: i64, b: i64, c: i64) -> i64 {
         Operation::Greater => truth(a > b),
         Operation::GreaterEqual => truth(a >= b),
         Operation::LogicalAnd => truth(a != 0 && b != 0),
-        Operation::ReluGradient => {
-            if a > 0 {
-                b
-            } else {
-                0
-            }
-        }
+        Operation::ReluGradient if a > 0 => b,
         Operation::Select => {
             if a != 0 {
                 b
@@ -373,8 +367,8 @@ pub fn argmax<T: Element>(
     }
 }
 
-/// `log(sum(exp(row)))` of the lane that begins at `start`.
-fn log_sum_exp<T: Float>(lane: &[f64]) -> f64 {
+/// `log(sum(exp(lane)))`.
+fn log_sum_exp(lane: &[f64]) -> f64 {
     let top = lane.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if lane.iter().any(|value| value.is_nan()) || top == f64::INFINITY {
         return f64::NAN;
@@ -397,7 +391,7 @@ fn gather<T: Float>(values: &[T], lane: &[usize]) -> Vec<f64> {
 pub fn softmax<T: Float>(outer: usize, depth: usize, inner: usize, x: &[T], y: &mut [T]) {
     for lane in lanes(outer, depth, inner) {
         let values = gather(x, &lane);
-        let total = log_sum_exp::<T>(&values);
+        let total = log_sum_exp(&values);
         for (&index, value) in lane.iter().zip(values) {
             y[index] = (value - total).exp().cast();
         }
@@ -408,7 +402,7 @@ pub fn softmax<T: Float>(outer: usize, depth: usize, inner: usize, x: &[T], y: &
 pub fn log_softmax<T: Float>(outer: usize, depth: usize, inner: usize, x: &[T], y: &mut [T]) {
     for lane in lanes(outer, depth, inner) {
         let values = gather(x, &lane);
-        let total = log_sum_exp::<T>(&values);
+        let total = log_sum_exp(&values);
         for (&index, value) in lane.iter().zip(values) {
             y[index] = (value - total).cast();
         }
@@ -462,7 +456,7 @@ pub fn softmax_cross_entropy<T: Float>(
     softmax(loss.len(), depth, 1, logits, probability);
     for (row, loss) in loss.iter_mut().enumerate() {
         let range = row * depth..(row + 1) * depth;
-        let total = log_sum_exp::<T>(&gather(logits, &range.clone().collect::<Vec<_>>()));
+        let total = log_sum_exp(&gather(logits, &range.clone().collect::<Vec<_>>()));
         let mut sum = 0.0;
         for index in range {
             let label: f64 = labels[index].cast();

@@ -25,7 +25,7 @@ pub fn sgd<T: Float>(
             }
         }
     }
-    for_each_part(parallel, [w], g, &|[w], g| {
+    for_each_part(parallel, [w], g, |[w], g| {
         update(isa, learning_rate, scale, weight_decay, w, g);
     });
 }
@@ -55,7 +55,7 @@ pub fn momentum<T: Float>(
             }
         }
     }
-    for_each_part(parallel, [w, v], g, &|[w, v], g| {
+    for_each_part(parallel, [w, v], g, |[w, v], g| {
         update(isa, learning_rate, scale, weight_decay, beta, w, v, g);
     });
 }
@@ -95,7 +95,7 @@ pub fn adam<T: Float>(
             }
         }
     }
-    for_each_part(parallel, [w, m, v], g, &|[w, m, v], g| {
+    for_each_part(parallel, [w, m, v], g, |[w, m, v], g| {
         update(isa, learning_rate, scale, weight_decay, beta1, beta2, epsilon, w, m, v, g);
     });
 }
@@ -105,7 +105,7 @@ fn for_each_part<T: Float, const N: usize>(
     parallel: &dyn Parallel,
     slices: [&mut [T]; N],
     g: &[T],
-    task: &(dyn Fn([&mut [T]; N], &[T]) + Sync),
+    task: impl Fn([&mut [T]; N], &[T]) + Sync,
 ) {
     for slice in &slices {
         assert_eq!(

@@ -28,7 +28,7 @@ pub fn softmax<T: Float>(
             softmax_lane::<I, T>(x, y);
         }
     }
-    for_each_lane(parallel, outer, depth, inner, [input], output, &|[x], y| lane(isa, x, y));
+    for_each_lane(parallel, outer, depth, inner, [input], output, |[x], y| lane(isa, x, y));
 }
 
 /// The softmax of a lane; returns its greatest element and the sum of the exponentials, relative to
@@ -68,7 +68,7 @@ pub fn log_softmax<T: Float>(
             }
         }
     }
-    for_each_lane(parallel, outer, depth, inner, [input], output, &|[x], y| lane(isa, x, y));
+    for_each_lane(parallel, outer, depth, inner, [input], output, |[x], y| lane(isa, x, y));
 }
 
 /// The gradient of a softmax whose result was `y`: `dx = y * (dy - sum(y * dy))`.
@@ -96,7 +96,7 @@ pub fn softmax_gradient<T: Float>(
             }
         }
     }
-    for_each_lane(parallel, outer, depth, inner, [y, dy], dx, &|[y, dy], dx| lane(isa, y, dy, dx));
+    for_each_lane(parallel, outer, depth, inner, [y, dy], dx, |[y, dy], dx| lane(isa, y, dy, dx));
 }
 
 /// The gradient of a log-softmax whose result was `y`: `dx = dy - exp(y) * sum(dy)`.
@@ -121,7 +121,7 @@ pub fn log_softmax_gradient<T: Float>(
             }
         }
     }
-    for_each_lane(parallel, outer, depth, inner, [y, dy], dx, &|[y, dy], dx| lane(isa, y, dy, dx));
+    for_each_lane(parallel, outer, depth, inner, [y, dy], dx, |[y, dy], dx| lane(isa, y, dy, dx));
 }
 
 /// Runs `task` on each lane of the inputs and the output. Lanes with gaps are copied to memory
@@ -133,7 +133,7 @@ fn for_each_lane<T: Float, const N: usize>(
     inner: usize,
     inputs: [&[T]; N],
     output: &mut [T],
-    task: &(dyn Fn([&[T]; N], &mut [T]) + Sync),
+    task: impl Fn([&[T]; N], &mut [T]) + Sync,
 ) {
     for length in inputs.iter().map(|input| input.len()).chain([output.len()]) {
         assert_eq!(length, outer * depth * inner, "an array does not have the given size");

@@ -16,6 +16,10 @@ use crate::{Float, Isa, Parallel};
 const DEPTH: usize = 1024;
 /// Multiplications that a task has at least, so that handing it to a thread pays.
 const TASK_WORK: usize = 128 * 1024;
+/// Groups of rows that make a copy of a panel of `b` pay.
+const REUSE: usize = 4;
+/// Bytes of a page.
+const PAGE: usize = 4096;
 /// Panels that are enough for all threads; fewer are cut into groups of rows too.
 const ENOUGH_PANELS: usize = 8;
 
@@ -137,10 +141,13 @@ impl Cut {
         };
         let panels_per_task =
             if row_parts > 1 { 1 } else { TASK_WORK.div_ceil(panel_work).clamp(1, panels) };
-        let env = |name: &str| std::env::var(name).ok();
-        let pack_a = a.row_stride() != 1 && (a.column_stride() != 1 || env("PACK_A").is_some());
-        let pack_b = b.column_stride() != 1 || env("PACK_B").is_some();
-        let depth_blocks = k.div_ceil(env("DEPTH").map_or(DEPTH, |d| d.parse().unwrap()));
+        let adjacent = |stride: usize| stride == 1;
+        // Rows a multiple of a page apart would compete for the same few places in the cache.
+        let row_bytes = a.row_stride() * size_of::<T>();
+        let page_apart = row_bytes.is_multiple_of(PAGE) && panels >= ENOUGH_PANELS;
+        let pack_a = !adjacent(a.row_stride()) && (!adjacent(a.column_stride()) || page_apart);
+        let pack_b = !adjacent(b.column_stride()) || row_groups >= REUSE;
+        let depth_blocks = k.div_ceil(DEPTH);
         Cut {
             sizes,
             m,

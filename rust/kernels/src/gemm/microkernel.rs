@@ -9,7 +9,7 @@ use crate::isa::{Isa, Level};
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 /// One call of a kernel: `c = alpha * a * b + beta * c` for a tile.
-pub(super) struct Tile<T> {
+pub struct Tile<T> {
     pub(super) depth: usize,
     pub(super) a: *const T,
     pub(super) a_row: usize,

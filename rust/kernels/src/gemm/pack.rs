@@ -75,10 +75,11 @@ per_isa! {
                     let start = (lane + i) * stride + p;
                     row.copy_from_slice(&data[start..start + SIDE]);
                 }
-                for i in 0..SIDE {
+                let columns: [[T; SIDE]; SIDE] =
+                    std::array::from_fn(|i| std::array::from_fn(|j| block[j][i]));
+                for (i, column) in columns.iter().enumerate() {
                     let start = (p + i) * width + lane;
-                    let column: [T; SIDE] = std::array::from_fn(|j| block[j][i]);
-                    packed[start..start + SIDE].copy_from_slice(&column);
+                    packed[start..start + SIDE].copy_from_slice(column);
                 }
             }
             for p in whole_depth..depth {
