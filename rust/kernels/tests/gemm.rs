@@ -4,7 +4,7 @@ mod common;
 
 use common::{Numbers, on_every_isa};
 use flowrs_kernels::gemm::{Epilogue, GemmAlgorithm, Matrix, MatrixMut, choose, gemm};
-use flowrs_kernels::{ElementType, Float, Isa, Serial, naive};
+use flowrs_kernels::{Element, ElementType, Float, Isa, Serial, naive};
 use proptest::prelude::*;
 
 /// A product of a random shape and layout.
@@ -44,9 +44,8 @@ impl Layout {
 
 fn cases() -> impl Strategy<Value = Case> {
     let size = || prop_oneof![1usize..8, 8usize..40, 40usize..140];
-    let layout = || {
-        prop_oneof![Just(Layout::RowMajor), Just(Layout::Transposed), Just(Layout::Spread)]
-    };
+    let layout =
+        || prop_oneof![Just(Layout::RowMajor), Just(Layout::Transposed), Just(Layout::Spread)];
     let depth = prop_oneof![Just(0usize), 1usize..20, 20usize..300, 1000usize..1200];
     (
         (size(), size(), depth),
@@ -54,17 +53,8 @@ fn cases() -> impl Strategy<Value = Case> {
         (prop_oneof![Just(1.0), Just(-0.3)], prop_oneof![Just(0.0), Just(1.0), Just(0.7)]),
         (0u8..5, any::<u64>()),
     )
-        .prop_map(|((m, n, k), (a_layout, b_layout, gap), (alpha, beta), (epilogue, seed))| Case {
-            m,
-            n,
-            k,
-            a_layout,
-            b_layout,
-            gap,
-            alpha,
-            beta,
-            epilogue,
-            seed,
+        .prop_map(|((m, n, k), (a_layout, b_layout, gap), (alpha, beta), (epilogue, seed))| {
+            Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed }
         })
 }
 

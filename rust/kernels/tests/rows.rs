@@ -1,0 +1,243 @@
+//! Softmax, losses and their gradients against the naive ones, in float64.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use common::{Numbers, on_every_isa};
+use flowrs_kernels::loss::{
+    LabelError, sigmoid_cross_entropy, sigmoid_cross_entropy_gradient, softmax_cross_entropy,
+    softmax_cross_entropy_gradient, sparse_softmax_cross_entropy,
+    sparse_softmax_cross_entropy_gradient,
+};
+use flowrs_kernels::softmax::{log_softmax, log_softmax_gradient, softmax, softmax_gradient};
+use flowrs_kernels::{Isa, Parallel, Serial, naive};
+use proptest::prelude::*;
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// A kernel with all but its output given.
+type Kernel<'a> = &'a dyn Fn(Isa, &dyn Parallel, &mut [f32]);
+
+/// Checks that each element is within `tolerance` of the wanted one, relative to it or to 1.
+fn assert_close(what: &str, isa: Isa, got: &[f32], want: &[f64], tolerance: f64) {
+    for (index, (&got, &want)) in got.iter().zip(want).enumerate() {
+        let error = (f64::from(got) - want).abs();
+        let close = error <= tolerance * want.abs().max(1.0)
+            || (got.is_nan() && want.is_nan())
+            || f64::from(got) == want;
+        assert!(close, "{isa:?} {what}, element {index}: {got:e} instead of {want:e}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn softmax_and_gradients_agree_with_the_naive_ones(
+        outer in 0usize..60, depth in 1usize..200, inner in prop_oneof![Just(1usize), 1usize..9],
+        scale in prop_oneof![Just(1.0f32), Just(1e4), Just(1e-3)], seed in any::<u64>(),
+    ) {
+        let total = outer * depth * inner;
+        let mut numbers = Numbers::new(seed);
+        let x: Vec<f32> = numbers.f32s(total).iter().map(|x| x * scale).collect();
+        let dy = numbers.f32s(total);
+        let mut y = vec![0f64; total];
+        let mut log_y = y.clone();
+        naive::softmax(outer, depth, inner, &wide(&x), &mut y);
+        naive::log_softmax(outer, depth, inner, &wide(&x), &mut log_y);
+        let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|&x| x as f32).collect() };
+        let (y32, log_y32) = (narrow(&y), narrow(&log_y));
+        let mut dx = vec![0f64; total];
+        let mut log_dx = dx.clone();
+        naive::softmax_gradient(outer, depth, inner, &wide(&y32), &wide(&dy), &mut dx);
+        naive::log_softmax_gradient(outer, depth, inner, &wide(&log_y32), &wide(&dy), &mut log_dx);
+
+        let run = |kernel: Kernel| {
+            let mut results = Vec::new();
+            on_every_isa(
+                |isa, parallel| {
+                    let mut output = vec![f32::NAN; total];
+                    kernel(isa, parallel, &mut output);
+                    output
+                },
+                |isa, output| results.push((isa, output)),
+            );
+            results
+        };
+        for (isa, got) in run(&|isa, p, out| softmax(isa, p, outer, depth, inner, &x, out)) {
+            assert_close("softmax", isa, &got, &y, 1e-6);
+        }
+        for (isa, got) in run(&|isa, p, out| log_softmax(isa, p, outer, depth, inner, &x, out)) {
+            assert_close("log_softmax", isa, &got, &log_y, 1e-6);
+        }
+        for (isa, got) in
+            run(&|isa, p, out| softmax_gradient(isa, p, outer, depth, inner, &y32, &dy, out))
+        {
+            assert_close("softmax_gradient", isa, &got, &dx, 1e-6);
+        }
+        for (isa, got) in
+            run(&|isa, p, out| log_softmax_gradient(isa, p, outer, depth, inner, &log_y32, &dy, out))
+        {
+            assert_close("log_softmax_gradient", isa, &got, &log_dx, 4e-6);
+        }
+    }
+
+    #[test]
+    fn losses_agree_with_the_naive_ones(
+        rows in 0usize..150, depth in 1usize..70,
+        scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)], seed in any::<u64>(),
+    ) {
+        let total = rows * depth;
+        let mut numbers = Numbers::new(seed);
+        let logits: Vec<f32> = numbers.f32s(total).iter().map(|x| x * scale).collect();
+        let dy = numbers.f32s(rows);
+        let labels: Vec<i32> =
+            (0..rows).map(|_| (numbers.next().abs() * depth as f64) as i32).collect();
+        let mut one_hot = vec![0f64; total];
+        for (row, &label) in labels.iter().enumerate() {
+            one_hot[row * depth + label as usize] = 1.0;
+        }
+        let soft = numbers.f32s(total);
+        for (sparse, targets) in [(true, one_hot.clone()), (false, wide(&soft))] {
+            let (mut loss, mut probability) = (vec![0f64; rows], vec![0f64; total]);
+            naive::softmax_cross_entropy(
+                depth, &wide(&logits), &targets, &mut loss, &mut probability,
+            );
+            let p32: Vec<f32> = probability.iter().map(|&x| x as f32).collect();
+            let gradient: Vec<f64> = (0..total)
+                .map(|i| f64::from(dy[i / depth]) * (f64::from(p32[i]) - targets[i]))
+                .collect();
+            on_every_isa(
+                |isa, parallel| {
+                    let (mut loss, mut p) = (vec![f32::NAN; rows], vec![f32::NAN; total]);
+                    if sparse {
+                        sparse_softmax_cross_entropy(
+                            isa, parallel, depth, &logits, &labels, &mut loss, &mut p,
+                        )
+                        .unwrap();
+                    } else {
+                        softmax_cross_entropy(
+                            isa, parallel, depth, &logits, &soft, &mut loss, &mut p,
+                        );
+                    }
+                    (loss, p)
+                },
+                |isa, (got, p)| {
+                    // The terms of a soft loss may cancel.
+                    let tolerance = if sparse { 1e-6 } else { 2e-6 * 46.0 * depth as f64 };
+                    assert_close("loss", isa, &got, &loss, tolerance);
+                    assert_close("probability", isa, &p, &probability, 1e-6);
+                },
+            );
+            on_every_isa(
+                |isa, parallel| {
+                    let mut dx = vec![f32::NAN; total];
+                    if sparse {
+                        sparse_softmax_cross_entropy_gradient(
+                            isa, parallel, depth, &p32, &labels, &dy, &mut dx,
+                        );
+                    } else {
+                        softmax_cross_entropy_gradient(
+                            isa, parallel, depth, &p32, &soft, &dy, &mut dx,
+                        );
+                    }
+                    dx
+                },
+                |isa, got| assert_close("gradient", isa, &got, &gradient, 2e-7),
+            );
+        }
+    }
+
+    #[test]
+    fn sigmoid_losses_agree_with_the_naive_ones(
+        count in 0usize..20_000, scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)],
+        seed in any::<u64>(),
+    ) {
+        let mut numbers = Numbers::new(seed);
+        let x: Vec<f32> = numbers.f32s(count).iter().map(|x| x * scale).collect();
+        let (labels, dy) = (numbers.f32s(count), numbers.f32s(count));
+        let (mut loss, mut gradient) = (vec![0f64; count], vec![0f64; count]);
+        naive::sigmoid_cross_entropy(&wide(&x), &wide(&labels), &mut loss);
+        naive::sigmoid_cross_entropy_gradient(
+            &wide(&x), &wide(&labels), &wide(&dy), &mut gradient,
+        );
+        on_every_isa(
+            |isa, parallel| {
+                let (mut loss, mut dx) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+                sigmoid_cross_entropy(isa, parallel, &x, &labels, &mut loss);
+                sigmoid_cross_entropy_gradient(isa, parallel, &x, &labels, &dy, &mut dx);
+                (loss, dx)
+            },
+            |isa, (got, dx)| {
+                // The terms are as great as the logits and may cancel.
+                assert_close("sigmoid loss", isa, &got, &loss, 3e-7 * f64::from(scale));
+                assert_close("sigmoid gradient", isa, &dx, &gradient, 1e-6);
+            },
+        );
+    }
+}
+
+#[test]
+fn softmax_of_extreme_rows() {
+    let x = [
+        [1e4f32, -1e4, 0.0],
+        [f32::NEG_INFINITY, 0.0, 0.0],
+        [f32::INFINITY, 0.0, 0.0],
+        [f32::NAN, 0.0, 0.0],
+    ];
+    on_every_isa(
+        |isa, parallel| {
+            let (mut y, mut log_y) = (vec![0f32; 12], vec![0f32; 12]);
+            softmax(isa, parallel, 4, 3, 1, x.as_flattened(), &mut y);
+            log_softmax(isa, parallel, 4, 3, 1, x.as_flattened(), &mut log_y);
+            (y, log_y)
+        },
+        |isa, (y, log_y)| {
+            assert_eq!(y[..6], [1.0, 0.0, 0.0, 0.0, 0.5, 0.5], "{isa:?}");
+            assert_eq!(log_y[..4], [0.0, -2e4, -1e4, f32::NEG_INFINITY], "{isa:?}");
+            assert!(y[6..].iter().chain(&log_y[6..]).all(|y| y.is_nan()), "{isa:?}: {y:?}");
+        },
+    );
+}
+
+#[test]
+fn a_loss_is_bounded_by_the_smallest_probability() {
+    let (mut loss, mut p) = ([0f32], [0f32; 2]);
+    sparse_softmax_cross_entropy(
+        Isa::detect(),
+        &Serial,
+        2,
+        &[1e4f32, -1e4],
+        &[1i64],
+        &mut loss,
+        &mut p,
+    )
+    .unwrap();
+    assert_eq!(p, [1.0, 0.0]);
+    assert!((loss[0] - 46.051_7).abs() < 1e-4);
+}
+
+#[test]
+fn a_label_out_of_range_changes_nothing() {
+    let logits = [0f32; 9];
+    for (labels, index, label) in [([0i8, 3, 1], 1, 3), ([0, 1, -1], 2, -1)] {
+        let (mut loss, mut p) = ([7f32; 3], [7f32; 9]);
+        let error = sparse_softmax_cross_entropy(
+            Isa::detect(),
+            &Serial,
+            3,
+            &logits,
+            &labels,
+            &mut loss,
+            &mut p,
+        )
+        .unwrap_err();
+        assert_eq!(error, LabelError { index, label, depth: 3 });
+        let message = format!("label {label} at position {index} is outside [0, 3)");
+        assert_eq!(error.to_string(), message);
+        assert_eq!((loss, p), ([7.0; 3], [7.0; 9]));
+    }
+}
