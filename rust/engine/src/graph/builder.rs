@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Constant, Graph, Node, NodeId, NodeKind, Number, Value, ValueId};
 use crate::error::Error;
+use crate::ops::elementwise::{Draft, add_program, assemble};
 use crate::ops::{self, Op};
 use crate::types::{TensorType, broadcast_shapes};
 
@@ -132,8 +133,13 @@ impl Builder {
 
     /// Adds an operation with one output under a derived name.
     pub fn derive(&mut self, op: impl Op, inputs: &[ValueId]) -> Result<ValueId, Error> {
+        Ok(self.derive_all(op, inputs)?[0])
+    }
+
+    /// Adds an operation under a derived name.
+    pub fn derive_all(&mut self, op: impl Op, inputs: &[ValueId]) -> Result<Vec<ValueId>, Error> {
         let name = self.derived_name(op.name());
-        Ok(self.add(Arc::new(op), inputs, &name)?[0])
+        self.add(Arc::new(op), inputs, &name)
     }
 
     /// Marks a value as one that the caller wants, and returns its number among the fetches.
@@ -149,6 +155,18 @@ impl Builder {
     pub fn elementwise(&mut self, name: &str, inputs: &[ValueId]) -> Result<ValueId, Error> {
         let op = ops::elementwise::Elementwise::named(name)?;
         self.derive(op, inputs)
+    }
+
+    /// A formula of values, computed in one pass over memory.
+    pub(crate) fn formula(
+        &mut self,
+        name: &'static str,
+        inputs: &[ValueId],
+        write: impl FnOnce(&Draft) -> u16,
+    ) -> Result<ValueId, Error> {
+        let assembly = assemble(inputs.len(), write);
+        let read: Vec<ValueId> = assembly.operands.iter().map(|&index| inputs[index]).collect();
+        add_program(self, name, &read, assembly.instructions)
     }
 
     /// `value` times a number.

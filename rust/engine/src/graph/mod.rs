@@ -4,10 +4,10 @@ mod builder;
 mod display;
 mod verify;
 
-use std::fmt;
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use flowrs_kernels::elementwise::Number;
 
 use crate::ops::Op;
 use crate::types::TensorType;
@@ -36,34 +36,6 @@ impl NodeId {
     /// The node's number in its graph.
     pub fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// A number that keeps integers exact.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
-    /// A floating point number.
-    Float(f64),
-    /// An integer.
-    Integer(i64),
-}
-
-impl Number {
-    /// The number as a float, rounded if it must be.
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Float(value) => value,
-            Self::Integer(value) => value as f64,
-        }
-    }
-}
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Float(value) => write!(f, "{value}"),
-            Self::Integer(value) => write!(f, "{value}"),
-        }
     }
 }
 

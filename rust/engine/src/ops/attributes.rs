@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
+use crate::graph::Number;
 use crate::types::{DType, dtype_from_name};
 
 /// One attribute's value.
@@ -67,6 +68,15 @@ impl Attributes {
         self.take(name, "a number", |value| match value {
             Attribute::Float(value) => Some(value),
             Attribute::Int(value) => Some(value as f64),
+            _ => None,
+        })
+    }
+
+    /// Takes a number that keeps integers exact.
+    pub fn number(&mut self, name: &str) -> Result<Number, Error> {
+        self.take(name, "a number", |value| match value {
+            Attribute::Float(value) => Some(Number::Float(value)),
+            Attribute::Int(value) => Some(Number::Integer(value)),
             _ => None,
         })
     }

@@ -5,6 +5,7 @@
 
 pub mod argmax;
 pub mod attributes;
+pub mod batch_norm;
 pub mod bias_add;
 pub mod broadcast;
 pub mod cast;
@@ -12,9 +13,12 @@ pub mod convolution;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
+pub mod layer_norm;
 pub mod learning_rate;
 pub mod matmul;
 pub mod matmul_update;
+pub mod moving_average;
+pub mod pooling;
 pub mod random;
 pub mod reduce;
 pub mod reshape;
@@ -126,6 +130,9 @@ macro_rules! registry {
 static REGISTRY: &[Registration] = registry! {
     "adam_update" => update::AdamUpdate,
     "argmax" => argmax::Argmax,
+    "avg_pool" => pooling::AvgPool,
+    "batch_norm" => batch_norm::BatchNorm,
+    "batch_norm_fixed" => batch_norm::BatchNormFixed,
     "bias_add" => bias_add::BiasAdd,
     "broadcast_to" => broadcast::BroadcastTo,
     "cast" => cast::Cast,
@@ -133,9 +140,12 @@ static REGISTRY: &[Registration] = registry! {
     "convolution_input_gradient" => convolution::ConvolutionInputGradient,
     "dropout" => dropout::Dropout,
     "identity" => reshape::Identity,
+    "layer_norm" => layer_norm::LayerNorm,
     "learning_rate" => learning_rate::LearningRate,
     "matmul" => matmul::MatMul,
+    "max_pool" => pooling::MaxPool,
     "momentum_update" => update::MomentumUpdate,
+    "moving_average" => moving_average::MovingAverage,
     "random_mask" => random::RandomMask,
     "random_uniform" => random::RandomUniform,
     "reduce_max" => reduce::ReduceMax,
@@ -160,7 +170,7 @@ pub fn names() -> Vec<&'static str> {
 pub fn build(name: &str, mut attributes: Attributes) -> Result<Arc<dyn Op>, Error> {
     let op: Arc<dyn Op> = match REGISTRY.iter().find(|entry| entry.name == name) {
         Some(entry) => (entry.build)(&mut attributes).map_err(|error| error.within(name))?,
-        None => Arc::new(elementwise::Elementwise::named(name)?),
+        None => Arc::new(elementwise::Elementwise::from_attributes(name, &mut attributes)?),
     };
     attributes.finish(name)?;
     Ok(op)

@@ -16,7 +16,8 @@ pub struct Window {
     pub(crate) layout: Layout,
 }
 
-fn three(name: &str, values: &[usize], fill: usize) -> Result<[usize; 3], Error> {
+/// One to three sizes as three, the missing ones in front.
+pub(crate) fn three(name: &str, values: &[usize], fill: usize) -> Result<[usize; 3], Error> {
     if values.is_empty() || values.len() > 3 {
         return Err(Error::Argument(format!("{name} must have 1 to 3 entries, not {values:?}")));
     }

@@ -4,6 +4,7 @@ mod dead;
 mod fuse_convolution;
 mod fuse_matmul;
 mod fuse_update;
+mod unused_positions;
 
 use std::fmt;
 
@@ -44,6 +45,7 @@ struct Rule {
 
 /// The fusions, in the order in which they are tried.
 static RULES: &[Rule] = &[
+    Rule { name: "pool without positions", apply: unused_positions::apply },
     Rule { name: "bias into matmul", apply: fuse_matmul::bias },
     Rule { name: "relu into matmul", apply: fuse_matmul::relu },
     Rule { name: "relu gradient into matmul", apply: fuse_matmul::relu_gradient },

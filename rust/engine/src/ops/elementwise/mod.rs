@@ -1,133 +1,66 @@
-//! The table of elementwise operations: forward on registers, derivative as graph.
+//! Elementwise operations: a table of formulas, each run in one pass over memory.
 //!
-//! A new one is a row here. Broadcasting is the lowering's business for all rows alike, and the
-//! reduction that its gradient needs is done once, in `grad`.
+//! A new operation is a row in `table`: a formula forward, and one for the gradient of each
+//! argument. Formulas are assembled into programs, which the kernel runs block by block in cache, so
+//! that neither direction stores what comes between. Broadcasting is the lowering's business for all
+//! rows alike, and the reduction that its gradient needs is done once, in `grad`.
 
-use std::sync::Arc;
+mod formula;
+mod row;
+mod table;
+
+use std::sync::{Arc, LazyLock};
 
 use flowrs_kernels::Data;
-use flowrs_kernels::elementwise::{self as kernels, Instruction, Operand, Operation, Program};
+use flowrs_kernels::elementwise::{self as kernels, Instruction, Number, Operand, Program};
 
+pub use formula::{Assembly, Draft, Term, assemble};
+pub use row::{Formula, ResultType, Row, Scope};
+pub use table::TABLE;
+
+use super::attributes::Attributes;
 use super::{Lowering, Op, expect_same_dtype};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::step::Kernel;
 use crate::types::{DType, TensorType, broadcast_shapes, broadcast_strides, dtype_name};
 
-/// The element type that a row gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResultType {
-    /// That of the arguments.
-    Same,
-    /// int8, as comparisons give.
-    Int8,
-}
-
-/// What a derivative sees: the builder, the arguments, the result, and the result's gradient.
-pub struct Chain<'a> {
-    g: &'a mut Builder,
-    x: &'a [ValueId],
-    y: ValueId,
-    dy: ValueId,
-}
-
-impl std::fmt::Debug for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chain").field("x", &self.x).finish_non_exhaustive()
-    }
-}
-
-type Derivative = fn(&mut Chain<'_>) -> Result<Vec<Option<ValueId>>, Error>;
-
-/// One elementwise operation.
-#[derive(Debug)]
-pub struct Row {
-    /// Its name in the registry.
-    pub name: &'static str,
-    /// Number of arguments.
-    pub arguments: usize,
-    /// Whether integers are arguments too.
-    pub integers: bool,
-    /// Element type of the result.
-    pub result: ResultType,
-    /// What happens to one element.
-    pub operation: Operation,
-    /// How a gradient flows back, if it does.
-    pub derivative: Option<Derivative>,
-}
-
-const fn row(
-    name: &'static str,
-    arguments: usize,
-    operation: Operation,
-    derivative: Derivative,
-) -> Row {
-    let result = ResultType::Same;
-    Row { name, arguments, integers: true, result, operation, derivative: Some(derivative) }
-}
-
-const fn comparison(name: &'static str, operation: Operation) -> Row {
-    let result = ResultType::Int8;
-    Row { name, arguments: 2, integers: true, result, operation, derivative: None }
-}
-
-const fn float_only(row: Row) -> Row {
-    Row { integers: false, ..row }
-}
-
-/// All elementwise operations.
-pub static TABLE: &[Row] = &[
-    row("add", 2, Operation::Add, |c| Ok(vec![Some(c.dy), Some(c.dy)])),
-    row("subtract", 2, Operation::Subtract, |c| {
-        let negative = c.g.elementwise("negative", &[c.dy])?;
-        Ok(vec![Some(c.dy), Some(negative)])
-    }),
-    row("multiply", 2, Operation::Multiply, |c| {
-        let (a, b) = (c.x[0], c.x[1]);
-        let da = c.g.elementwise("multiply", &[c.dy, b])?;
-        let db = c.g.elementwise("multiply", &[c.dy, a])?;
-        Ok(vec![Some(da), Some(db)])
-    }),
-    row("divide", 2, Operation::Divide, |c| {
-        let b = c.x[1];
-        let da = c.g.elementwise("divide", &[c.dy, b])?;
-        let slope = c.g.elementwise("multiply", &[da, c.y])?;
-        let db = c.g.elementwise("negative", &[slope])?;
-        Ok(vec![Some(da), Some(db)])
-    }),
-    row("negative", 1, Operation::Negative, |c| {
-        Ok(vec![Some(c.g.elementwise("negative", &[c.dy])?)])
-    }),
-    row("relu", 1, Operation::Relu, |c| {
-        Ok(vec![Some(c.g.elementwise("relu_gradient", &[c.y, c.dy])?)])
-    }),
-    row("relu_gradient", 2, Operation::ReluGradient, |c| {
-        let ddy = c.g.elementwise("relu_gradient", &[c.x[0], c.dy])?;
-        Ok(vec![None, Some(ddy)])
-    }),
-    float_only(row("reciprocal_no_nan", 1, Operation::ReciprocalNoNan, |c| {
-        let square = c.g.elementwise("multiply", &[c.y, c.y])?;
-        let slope = c.g.elementwise("multiply", &[c.dy, square])?;
-        Ok(vec![Some(c.g.elementwise("negative", &[slope])?)])
-    })),
-    comparison("equal", Operation::Equal),
-];
-
 /// A row of the table as an operation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Elementwise {
-    /// The row.
-    pub row: &'static Row,
+    row: &'static Row,
+    parameters: Vec<Number>,
+    program: Arc<Program>,
+}
+
+/// A program without a row: what a formula of some derivative comes to.
+#[derive(Clone, Debug)]
+pub struct ElementwiseProgram {
+    name: &'static str,
+    program: Arc<Program>,
 }
 
 impl Elementwise {
-    /// The row with this name.
+    /// The row with this name, which has no parameters.
     pub fn named(name: &str) -> Result<Self, Error> {
-        TABLE
-            .iter()
-            .find(|row| row.name == name)
-            .map(|row| Self { row })
-            .ok_or_else(|| Error::Graph(format!("there is no operation named {name}")))
+        Self::with(find(name)?, vec![])
+    }
+
+    /// The row with this name and its parameters from attributes.
+    pub fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Self, Error> {
+        let row = find(name)?;
+        let parameters = row.parameters.iter().map(|name| attributes.number(name));
+        let parameters = parameters.collect::<Result<_, _>>().map_err(|e| e.within(name))?;
+        Self::with(row, parameters)
+    }
+
+    fn with(row: &'static Row, parameters: Vec<Number>) -> Result<Self, Error> {
+        if parameters.len() != row.parameters.len() {
+            let (name, wanted) = (row.name, row.parameters);
+            return Err(Error::Graph(format!("{name} needs the parameters {wanted:?}")));
+        }
+        let program = Arc::new(row.program(&parameters)?);
+        Ok(Self { row, parameters, program })
     }
 
     /// True where the operation is the row with this name.
@@ -136,37 +69,43 @@ impl Elementwise {
     }
 }
 
+fn find(name: &str) -> Result<&'static Row, Error> {
+    TABLE
+        .iter()
+        .find(|row| row.name == name)
+        .ok_or_else(|| Error::Graph(format!("there is no operation named {name}")))
+}
+
 impl Op for Elementwise {
     fn name(&self) -> &'static str {
         self.row.name
     }
 
+    fn attributes(&self) -> String {
+        let shown = |(name, value): (&&str, &Number)| format!("{name}={value}");
+        let pairs = self.row.parameters.iter().zip(&self.parameters);
+        pairs.map(shown).collect::<Vec<_>>().join(", ")
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        let row = self.row;
-        let [first, rest @ ..] = inputs else {
-            return Err(Error::Argument(format!("takes {} inputs, not 0", row.arguments)));
+        let same = match (self.row.condition, inputs) {
+            (true, [condition, rest @ ..]) => {
+                if condition.dtype.is_float() {
+                    let found = dtype_name(condition.dtype);
+                    return Err(Error::DType(format!(
+                        "the condition must be of an integer type, not {found}"
+                    )));
+                }
+                rest
+            }
+            _ => inputs,
         };
-        if inputs.len() != row.arguments {
-            let (wanted, found) = (row.arguments, inputs.len());
-            return Err(Error::Argument(format!("takes {wanted} inputs, not {found}")));
-        }
-        if !row.integers && !first.dtype.is_float() {
-            let found = dtype_name(first.dtype);
-            return Err(Error::DType(format!("needs float32 or float64, not {found}")));
-        }
-        let mut shape = first.shape.clone();
-        for other in rest {
-            expect_same_dtype(first, other)?;
-            shape = broadcast_shapes(&shape, &other.shape).ok_or_else(|| {
-                let (a, b) = (&first.shape, &other.shape);
-                Error::Shape(format!("shapes {a:?} and {b:?} cannot be broadcast together"))
-            })?;
-        }
-        let dtype = match row.result {
-            ResultType::Same => first.dtype,
+        let dtype = infer_dtype(&self.program, self.row.arguments, inputs.len(), same)?;
+        let dtype = match self.row.result {
+            ResultType::Same => dtype,
             ResultType::Int8 => DType::I8,
         };
-        Ok(vec![TensorType::new(dtype, shape)])
+        Ok(vec![TensorType::new(dtype, infer_shape(inputs)?)])
     }
 
     fn gradient(
@@ -175,26 +114,142 @@ impl Op for Elementwise {
         node: &Node,
         dy: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, Error> {
-        let (Some(derivative), Some(dy)) = (self.row.derivative, dy[0]) else {
-            return Ok(vec![None; node.inputs.len()]);
+        let Some(dy) = dy[0] else { return Ok(vec![None; node.inputs.len()]) };
+        let row = self.row;
+        if !row.differentiable {
+            return Err(Error::Graph(format!("{} ({}) has no gradient", row.name, node.name)));
+        }
+        let mut values = node.inputs.clone();
+        values.extend([node.outputs[0], dy]);
+        let gradient = |derivative: &Option<Formula>| {
+            let Some(formula) = *derivative else { return Ok(None) };
+            let assembly = row.assemble(formula, &self.parameters);
+            let inputs = assembly.operands.iter().map(|&operand| values[row.position(operand)]);
+            let inputs: Vec<ValueId> = inputs.collect();
+            add_program(g, row.gradient_name, &inputs, assembly.instructions).map(Some)
         };
-        derivative(&mut Chain { g, x: &node.inputs, y: node.outputs[0], dy })
+        row.derivatives[..row.arguments].iter().map(gradient).collect()
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let arguments = std::array::from_fn(|i| i as u16);
-        let instruction = Instruction { operation: self.row.operation, arguments };
-        lower_program(lowering, vec![instruction])
+        let inputs: Vec<DType> = lowering.inputs.iter().map(|ty| ty.dtype).collect();
+        let (strides, shape) = broadcast(lowering);
+        let compute = self.row.compute_type(&inputs);
+        Ok(kernel(lowering, self.program.clone(), compute, strides, shape))
     }
 
     fn in_place(&self) -> &'static [usize] {
-        match (self.row.result, self.row.arguments) {
+        match (self.row.result, self.row.condition) {
             (ResultType::Int8, _) => &[],
-            (_, 1) => &[0],
-            (_, 2) => &[0, 1],
-            _ => &[0, 1, 2],
+            (_, true) => &[1, 2],
+            _ => &[0, 1, 2][..self.row.arguments],
         }
     }
+}
+
+impl Op for ElementwiseProgram {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn attributes(&self) -> String {
+        format!("instructions={}", self.program.instructions().len())
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let count = self.program.operand_count();
+        let dtype = infer_dtype(&self.program, count, inputs.len(), inputs)?;
+        Ok(vec![TensorType::new(dtype, infer_shape(inputs)?)])
+    }
+
+    fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
+        let (strides, shape) = broadcast(lowering);
+        let compute = lowering.inputs[0].dtype;
+        Ok(kernel(lowering, self.program.clone(), compute, strides, shape))
+    }
+
+    fn in_place(&self) -> &'static [usize] {
+        const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7];
+        &ALL[..self.program.operand_count().min(ALL.len())]
+    }
+}
+
+/// The element type that `same` have in common, if the program has a meaning in it.
+fn infer_dtype(
+    program: &Program,
+    wanted: usize,
+    found: usize,
+    same: &[&TensorType],
+) -> Result<DType, Error> {
+    let (true, [first, rest @ ..]) = (found == wanted, same) else {
+        return Err(Error::Argument(format!("takes {wanted} inputs, not {found}")));
+    };
+    let fraction = |step: &Instruction| {
+        matches!(step.operation, kernels::Operation::Constant(Number::Float(_)))
+    };
+    let floats_only = program.instructions().iter().any(fraction);
+    if !program.supports(first.dtype) || (floats_only && !first.dtype.is_float()) {
+        let found = dtype_name(first.dtype);
+        return Err(Error::DType(format!("needs float32 or float64, not {found}")));
+    }
+    for other in rest {
+        expect_same_dtype(first, other)?;
+    }
+    Ok(first.dtype)
+}
+
+fn infer_shape(inputs: &[&TensorType]) -> Result<Vec<usize>, Error> {
+    let mut shape = inputs[0].shape.clone();
+    for other in &inputs[1..] {
+        shape = broadcast_shapes(&shape, &other.shape).ok_or_else(|| {
+            let (a, b) = (&shape, &other.shape);
+            Error::Shape(format!("shapes {a:?} and {b:?} cannot be broadcast together"))
+        })?;
+    }
+    Ok(shape)
+}
+
+/// Rows that do one thing, by what they do.
+static SINGLE: LazyLock<Vec<(kernels::Operation, &'static Row)>> = LazyLock::new(|| {
+    let plain = TABLE.iter().filter(|row| row.parameters.is_empty() && !row.condition);
+    let single = plain.filter_map(|row| {
+        let program = row.program(&[]).ok()?;
+        let [instruction] = program.instructions() else { return None };
+        let in_order = (0..row.arguments).all(|i| usize::from(instruction.arguments[i]) == i);
+        in_order.then_some((instruction.operation, row))
+    });
+    single.collect()
+});
+
+/// Adds the node of a program: none where it only copies, a row where it does one thing.
+pub(crate) fn add_program(
+    g: &mut Builder,
+    name: &'static str,
+    inputs: &[ValueId],
+    instructions: Vec<Instruction>,
+) -> Result<ValueId, Error> {
+    match (inputs, instructions.as_slice()) {
+        ([only], []) => return Ok(*only),
+        (_, [one]) => {
+            if let Some((_, row)) = SINGLE.iter().find(|(known, _)| *known == one.operation) {
+                let arguments = &one.arguments[..row.arguments];
+                let inputs: Vec<ValueId> =
+                    arguments.iter().map(|&register| inputs[usize::from(register)]).collect();
+                return g.derive(Elementwise::with(row, vec![])?, &inputs);
+            }
+        }
+        _ => {}
+    }
+    let program = Program::new(inputs.len(), instructions)
+        .map_err(|why| Error::Graph(format!("{name}: {why}")))?;
+    g.derive(ElementwiseProgram { name, program: Arc::new(program) }, inputs)
+}
+
+/// Strides of the inputs over the output's shape, and that shape.
+fn broadcast(lowering: &Lowering<'_>) -> (Vec<Vec<usize>>, Vec<usize>) {
+    let shape = lowering.outputs[0].shape.clone();
+    let strides = lowering.inputs.iter().map(|ty| broadcast_strides(&ty.shape, &shape)).collect();
+    (strides, shape)
 }
 
 /// A kernel that runs `instructions` with the lowering's inputs, broadcast to its output, as the
@@ -203,9 +258,7 @@ pub(crate) fn lower_program(
     lowering: &Lowering<'_>,
     instructions: Vec<Instruction>,
 ) -> Result<Kernel, Error> {
-    let shape = lowering.outputs[0].shape.clone();
-    let strides: Vec<Vec<usize>> =
-        lowering.inputs.iter().map(|ty| broadcast_strides(&ty.shape, &shape)).collect();
+    let (strides, shape) = broadcast(lowering);
     lower_strided(lowering, instructions, strides, shape)
 }
 
@@ -218,11 +271,19 @@ pub(crate) fn lower_strided(
 ) -> Result<Kernel, Error> {
     let program = Program::new(strides.len(), instructions)
         .map_err(|why| Error::Graph(format!("elementwise program: {why}")))?;
-    let compute = lowering.inputs[0].dtype;
+    Ok(kernel(lowering, Arc::new(program), lowering.inputs[0].dtype, strides, shape))
+}
+
+fn kernel(
+    lowering: &Lowering<'_>,
+    program: Arc<Program>,
+    compute: DType,
+    strides: Vec<Vec<usize>>,
+    shape: Vec<usize>,
+) -> Kernel {
     let isa = lowering.settings.isa;
     let in_place = lowering.in_place;
-    let program = Arc::new(program);
-    Ok(Box::new(move |step| {
+    Box::new(move |step| {
         let operand = |index: usize| Operand {
             data: match in_place == Some(index) {
                 true => Data::U8(&[]),
@@ -230,7 +291,6 @@ pub(crate) fn lower_strided(
             },
             strides: &strides[index],
         };
-        // Programs are short: the operands of the table's rows fit on the stack.
         let output = step.data_mut(0);
         let run = |operands: &[Operand<'_>]| {
             kernels::run(
@@ -244,11 +304,69 @@ pub(crate) fn lower_strided(
                 in_place,
             );
         };
+        // Programs are short: the operands of nearly all of them fit on the stack.
         match strides.len() {
             1 => run(&[operand(0)]),
             2 => run(&[operand(0), operand(1)]),
+            3 => run(&[operand(0), operand(1), operand(2)]),
             count => run(&(0..count).map(operand).collect::<Vec<_>>()),
         }
         Ok(())
-    }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_reads_its_arguments_and_its_derivatives_read_what_there_is() {
+        for row in TABLE {
+            let parameters = vec![Number::Float(0.5); row.parameters.len()];
+            assert!(row.program(&parameters).is_ok(), "{}", row.name);
+            for formula in row.derivatives.iter().flatten() {
+                let assembly = row.assemble(*formula, &parameters);
+                let there = |operand: &usize| *operand < row.arguments || *operand > 2;
+                assert!(assembly.operands.iter().all(there), "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = TABLE.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn derivatives_that_do_one_thing_are_rows() {
+        let mut g = Builder::default();
+        let ty = TensorType::new(DType::F32, [2]);
+        let (x, w) = (g.input("x", ty.clone()).unwrap(), g.input("w", ty).unwrap());
+        let y = g.elementwise("multiply", &[x, w]).unwrap();
+        let gradient = crate::grad::gradients(&mut g, &[y], &[x]).unwrap()[0].unwrap();
+        let node = g.graph().producer(gradient);
+        assert!(node.op_as::<Elementwise>().is_some_and(|op| op.is("multiply")));
+    }
+
+    #[test]
+    fn what_has_no_gradient_says_so() {
+        let mut g = Builder::default();
+        let x = g.input("x", TensorType::new(DType::F32, [2])).unwrap();
+        let y = g.elementwise("lgamma", &[x]).unwrap();
+        let error = crate::grad::gradients(&mut g, &[y], &[x]).unwrap_err();
+        assert!(error.to_string().contains("lgamma"), "{error}");
+    }
+
+    #[test]
+    fn integers_are_refused_where_fractions_are_needed() {
+        let x = TensorType::new(DType::I32, [2]);
+        for name in ["exp", "gelu", "hardsigmoid"] {
+            assert!(Elementwise::named(name).unwrap().infer(&[&x]).is_err(), "{name}");
+        }
+        assert!(Elementwise::named("square").unwrap().infer(&[&x]).is_ok());
+    }
 }

@@ -22,9 +22,8 @@ pub struct Scope<'a> {
     pub dy: Term<'a>,
 }
 
-/// Operands of a row's formulas: three arguments, of which a row may have fewer, and then
+/// A formula's operands: three arguments, of which a row may have fewer, then these.
 const RESULT: usize = 3;
-/// the result, and its gradient.
 const GRADIENT: usize = 4;
 const OPERANDS: usize = 5;
 

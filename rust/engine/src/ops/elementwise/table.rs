@@ -117,6 +117,7 @@ pub static TABLE: &[Row] = &[
         |s| power(s.a, s.number(0)),
         |s| match s.number(0) {
             0.0 => s.dy * 0.0,
+            1.0 => s.dy,
             exponent => s.dy * exponent * power(s.a, exponent - 1.0),
         },
     )
@@ -159,11 +160,7 @@ pub static TABLE: &[Row] = &[
     unary(named!("sinh"), |s| s.a.sinh(), |s| s.dy * s.a.cosh()),
     unary(named!("cosh"), |s| s.a.cosh(), |s| s.dy * s.a.sinh()),
     unary(named!("asinh"), |s| s.a.asinh(), |s| s.dy * (s.a.square() + 1.0).rsqrt()),
-    unary(
-        named!("acosh"),
-        |s| s.a.acosh(),
-        |s| s.dy * (s.a - 1.0).rsqrt() * (s.a + 1.0).rsqrt(),
-    ),
+    unary(named!("acosh"), |s| s.a.acosh(), |s| s.dy * (s.a - 1.0).rsqrt() * (s.a + 1.0).rsqrt()),
     unary(named!("atanh"), |s| s.a.atanh(), |s| s.dy / ((1.0 - s.a) * (1.0 + s.a))),
     // Rounding.
     flat(named!("ceil"), 1, |s| s.a.ceil()),
