@@ -114,4 +114,3 @@ class Blob:
 
     #: NumPy arrays leave arithmetic with blobs to the blob.
     __array_ufunc__ = None
-

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from flowrs import _flowrs
 from flowrs._settings import check, may_change
-from flowrs.errors import ArgumentTypeError, UnsupportedError
+from flowrs.errors import ArgumentError, UnsupportedError
 from flowrs.session import set_random_seed
 
 _devices = {"cpu_device_num": 1}
@@ -30,9 +30,10 @@ def cpu_threads(threads: int) -> None:
         >>> flow.config.cpu_threads(2)
     """
     check("config.cpu_threads", int, threads)
-    if threads < 0:
-        raise ArgumentTypeError(f"config.cpu_threads: must be above 0, not {threads}")
-    _flowrs.set_threads(threads)
+    try:
+        _flowrs.set_threads(threads)
+    except OverflowError as error:
+        raise ArgumentError(f"config.cpu_threads: there cannot be {threads} threads") from error
 
 
 def random_seed(seed: int | None) -> None:
@@ -53,6 +54,8 @@ def random_seed(seed: int | None) -> None:
 def cpu_device_num(number: int) -> bool:
     """Sets the number of virtual devices; they share the process' threads."""
     check("config.cpu_device_num", int, number)
+    if number <= 0:
+        raise ArgumentError(f"config.cpu_device_num: must be above 0, not {number}")
     if not may_change():
         return False
     _devices["cpu_device_num"] = number
@@ -129,9 +132,7 @@ collect_act_event = _without_effect("collect_act_event", bool)
 enable_tensor_float_32_compute = _without_effect("enable_tensor_float_32_compute", bool)
 enable_mem_chain_merge = _without_effect("enable_mem_chain_merge", bool)
 nccl_use_compute_stream = _without_effect("nccl_use_compute_stream", bool)
-disable_group_boxing_by_dst_parallel = _without_effect(
-    "disable_group_boxing_by_dst_parallel", bool
-)
+disable_group_boxing_by_dst_parallel = _without_effect("disable_group_boxing_by_dst_parallel", bool)
 
 
 class collective_boxing:  # noqa: N801 - the name is OneFlow's

@@ -130,3 +130,14 @@ def check(value: object, what: str) -> dtype:
     if not isinstance(value, dtype):
         raise DTypeError(f"{what}: expected a dtype such as flow.float32, found {value!r}")
     return value
+
+
+def check_computable(value: object, what: str) -> dtype:
+    """Returns ``value`` if it is an element type that jobs can compute with."""
+    found = check(value, what)
+    if found in (record, tensor_buffer, float16):
+        raise DTypeError(
+            f"{what}: no computation is possible in {found}: use float32, float64, int8, int32, "
+            "int64 or uint8"
+        )
+    return found

@@ -28,9 +28,8 @@ def machine(*machines: str | Mapping[str, object] | Sequence[str | Mapping[str, 
         UnsupportedError: there is more than one machine.
     """
     listed = machines[0] if len(machines) == 1 else machines
-    if isinstance(listed, (str, Mapping)):
-        listed = [listed]
-    addresses = [_address(item) for item in listed]
+    items = listed if isinstance(listed, (list, tuple)) else [listed]
+    addresses = [_address(item) for item in items]
     if len(set(addresses)) != len(addresses):
         raise ArgumentError(f"env.machine: an address is named twice in {addresses}")
     if len(addresses) > 1:

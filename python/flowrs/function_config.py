@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flowrs.datatype import dtype as DType
 from flowrs.errors import ArgumentTypeError, UnknownSettingError, UnsupportedError
+from flowrs.initializers import Initializer, from_conf
 from flowrs.scope import LogicalView, Placement
-
-if TYPE_CHECKING:
-    from flowrs.initializers import Initializer
 
 #: Settings that have no effect on results on a CPU; they take one value.
 _WITHOUT_EFFECT = frozenset(
@@ -40,7 +38,6 @@ _WITHOUT_EFFECT = frozenset(
 _UNSUPPORTED = {
     "enable_qat": "quantization-aware training is not supported",
     "enable_quantization_aware_training": "quantization-aware training is not supported",
-    "default_initializer_conf": "give each variable its initializer",
 }
 
 #: Groups of settings, such as ``cfg.tensorrt.use_fp16(True)``.
@@ -85,6 +82,18 @@ class FunctionConfig:
                 f"FunctionConfig.default_data_type: expected a dtype, found {value!r}"
             )
         self.data_type = value
+
+    def default_initializer_conf(self, value: Mapping[str, Mapping[str, Any]]) -> None:
+        """The initializer of variables that are given none.
+
+        Args:
+            value: one kind and its numbers, by the names of the original, such as
+                ``{"random_normal_conf": {"mean": 0.0, "std": 0.1}}``.
+
+        Raises:
+            ArgumentError: the kind, or one of the numbers, is not known.
+        """
+        self.initializer = from_conf(value)
 
     def default_logical_view(self, value: LogicalView) -> None:
         """``flow.scope.consistent_view()`` or ``mirrored_view()``: the same on one device."""

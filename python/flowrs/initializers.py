@@ -8,7 +8,7 @@ original.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from flowrs import datatype
 from flowrs.datatype import dtype as DType
-from flowrs.errors import ArgumentError, UnsupportedError
+from flowrs.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 
 Array = npt.NDArray[Any]
 Generator = np.random.Generator
@@ -91,8 +91,6 @@ class _Uniform(Initializer, Sampler):
     maximum: float
 
     def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
-        if not dtype.is_floating_point:
-            return _UniformInteger(int(self.minimum), int(self.maximum))
         return self
 
     def __call__(self, generator: Generator, count: int) -> Array:
@@ -101,9 +99,12 @@ class _Uniform(Initializer, Sampler):
 
 
 @dataclass(frozen=True)
-class _UniformInteger(Sampler):
+class _UniformInteger(Initializer, Sampler):
     minimum: int
     maximum: int
+
+    def sampler(self, shape: tuple[int, ...], dtype: DType) -> Sampler:
+        return self
 
     def __call__(self, generator: Generator, count: int) -> Array:
         return generator.integers(self.minimum, self.maximum, count)
@@ -135,9 +136,7 @@ class _TruncatedNormal(Initializer, Sampler):
         values = np.empty(count)
         filled = 0
         while filled < count:
-            drawn = generator.normal(
-                self.mean, self.deviation, max(int((count - filled) * 1.2), 1)
-            )
+            drawn = generator.normal(self.mean, self.deviation, max(int((count - filled) * 1.2), 1))
             kept = drawn[np.abs(drawn - self.mean) < 2 * self.deviation][: count - filled]
             values[filled : filled + len(kept)] = kept
             filled += len(kept)
@@ -173,7 +172,18 @@ def _fan(shape: tuple[int, ...], mode: str) -> float:
     return max(1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2))
 
 
+def _number(what: str, value: object, least: float = -math.inf) -> float:
+    """``value`` as a float, if it is a finite number and not below ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise ArgumentTypeError(f"{what} must be a number, not {value!r}")
+    if not (math.isfinite(value) and value >= least):
+        raise ArgumentError(f"{what} must be finite and not below {least}, found {value!r}")
+    return float(value)
+
+
 def _check_data_format(data_format: str) -> None:
+    if not isinstance(data_format, str):
+        raise ArgumentTypeError(f"data_format: expected text, found {data_format!r}")
     channels_last = data_format.startswith("N") and data_format.endswith("C")
     if data_format != "" and not data_format.startswith("NC") and not channels_last:
         raise ArgumentError(f"data_format: expected NC..., N...C or '', found {data_format!r}")
@@ -210,19 +220,30 @@ def ones_initializer(dtype: DType = datatype.float32) -> Initializer:
 def random_uniform_initializer(
     minval: float | int = 0, maxval: float | int = 1, dtype: DType = datatype.float32
 ) -> Initializer:
-    """Uniform from ``minval`` to ``maxval``; integers leave ``maxval`` out.
+    """Uniform from ``minval`` to ``maxval``; an integer ``dtype`` leaves ``maxval`` out.
 
     Raises:
-        ArgumentError: ``minval`` is above ``maxval``.
+        ArgumentError: ``minval`` is above ``maxval``, or a bound is not finite; for integers, there
+            is no number from ``minval`` to below ``maxval``.
 
     Example:
         >>> import flowrs as flow
-        >>> bool((abs(flow.random_uniform_initializer(-1, 1).draw((9,), flow.float32, 0)) <= 1).all())
+        >>> values = flow.random_uniform_initializer(-1, 1).draw((9,), flow.float32, seed=0)
+        >>> bool((abs(values) <= 1).all())
         True
     """
-    if minval > maxval:
-        raise ArgumentError(f"random_uniform_initializer: minval {minval} is above maxval {maxval}")
-    return _Uniform(minval, maxval)
+    function = "random_uniform_initializer"
+    minimum, maximum = (
+        _number(f"{function}: minval", minval),
+        _number(f"{function}: maxval", maxval),
+    )
+    if minimum > maximum:
+        raise ArgumentError(f"{function}: minval {minval} is above maxval {maxval}")
+    if datatype.check(dtype, function).is_floating_point:
+        return _Uniform(minimum, maximum)
+    if int(minval) == int(maxval):
+        raise ArgumentError(f"{function}: no integer lies from {minval} to below {maxval}")
+    return _UniformInteger(int(minval), int(maxval))
 
 
 def random_normal_initializer(
@@ -231,30 +252,42 @@ def random_normal_initializer(
     """Normal with the given mean and standard deviation.
 
     Raises:
-        ArgumentError: ``seed`` or ``dtype`` is given; give the seed to ``flow.get_variable``.
+        ArgumentError: ``seed`` or ``dtype`` is given; give the seed to ``flow.get_variable``. Or a
+            number is not finite, or the deviation negative.
     """
     if seed is not None or dtype is not None:
         raise ArgumentError(
             "random_normal_initializer: seed and dtype must be None; "
             "flow.get_variable takes random_seed and dtype"
         )
-    return _Normal(mean, stddev)
+    function = "random_normal_initializer"
+    return _Normal(_number(f"{function}: mean", mean), _number(f"{function}: stddev", stddev, 0.0))
 
 
 def truncated_normal(stddev: float = 1.0) -> Initializer:
     """Normal with mean 0; what lies two or more standard deviations away is drawn again.
+
+    Raises:
+        ArgumentError: the deviation is negative or not finite.
 
     Example:
         >>> import flowrs as flow
         >>> bool((abs(flow.truncated_normal(0.1).draw((1000,), flow.float32, 0)) < 0.2).all())
         True
     """
-    return _TruncatedNormal(0.0, stddev)
+    return _TruncatedNormal(0.0, _number("truncated_normal: stddev", stddev, 0.0))
 
 
 def truncated_normal_initializer(mean: float = 0.0, stddev: float = 1.0) -> Initializer:
-    """Normal; what lies two or more standard deviations from the mean is drawn again."""
-    return _TruncatedNormal(mean, stddev)
+    """Normal; what lies two or more standard deviations from the mean is drawn again.
+
+    Raises:
+        ArgumentError: a number is not finite, or the deviation negative.
+    """
+    function = "truncated_normal_initializer"
+    return _TruncatedNormal(
+        _number(f"{function}: mean", mean), _number(f"{function}: stddev", stddev, 0.0)
+    )
 
 
 def variance_scaling_initializer(
@@ -280,7 +313,8 @@ def variance_scaling_initializer(
             f"or random_uniform, not {distribution!r}"
         )
     _check_data_format(data_format)
-    return _VarianceScaling(scale, mode, distribution)
+    factor = _number("variance_scaling_initializer: scale", scale, 0.0)
+    return _VarianceScaling(factor, mode, distribution)
 
 
 def glorot_uniform_initializer(data_format: str = "") -> Initializer:
@@ -329,7 +363,9 @@ def kaiming_initializer(
             f"not {nonlinearity!r}"
         )
     if mode not in ("fan_in", "fan_out", "fan_avg"):
-        raise ArgumentError(f"kaiming_initializer: mode must be fan_in, fan_out or fan_avg, not {mode!r}")
+        raise ArgumentError(
+            f"kaiming_initializer: mode must be fan_in, fan_out or fan_avg, not {mode!r}"
+        )
     _check_data_format(data_format)
     spatial = shape[2:] if data_format.startswith("NC") else shape[1:-1]
     fan_in = math.prod(shape[1:])
@@ -349,3 +385,37 @@ def kaiming_initializer(
 def empty_initializer(dtype: DType = datatype.float32) -> Initializer:
     """Leaves the variable as it is made: zero."""
     return _Empty()
+
+
+#: What the original's configuration files call the initializers, and their numbers.
+_CONFIGURED: dict[str, tuple[Callable[..., Initializer], dict[str, str]]] = {
+    "constant_conf": (constant_initializer, {"value": "value"}),
+    "constant_int_conf": (constant_initializer, {"value": "value"}),
+    "random_uniform_conf": (random_uniform_initializer, {"min": "minval", "max": "maxval"}),
+    "random_normal_conf": (random_normal_initializer, {"mean": "mean", "std": "stddev"}),
+    "truncated_normal_conf": (truncated_normal_initializer, {"mean": "mean", "std": "stddev"}),
+    "empty_conf": (empty_initializer, {}),
+}
+
+
+def from_conf(conf: Mapping[str, Mapping[str, Any]]) -> Initializer:
+    """The initializer that ``FunctionConfig.default_initializer_conf`` describes.
+
+    Raises:
+        ArgumentError: the kind, or one of its numbers, is not known.
+    """
+    function = "FunctionConfig.default_initializer_conf"
+    if not isinstance(conf, Mapping) or len(conf) != 1:
+        raise ArgumentError(f"{function}: expected a dict with one kind, found {conf!r}")
+    [(kind, numbers)] = conf.items()
+    if kind not in _CONFIGURED or not isinstance(numbers, Mapping):
+        raise ArgumentError(
+            f"{function}: expected a dict for one of {', '.join(_CONFIGURED)}, found {conf!r}"
+        )
+    make, names = _CONFIGURED[kind]
+    unknown = [name for name in numbers if name not in names]
+    if unknown:
+        raise ArgumentError(
+            f"{function}: {kind} has {', '.join(names) or 'no numbers'}, found {unknown[0]!r}"
+        )
+    return make(**{names[name]: number for name, number in numbers.items()})

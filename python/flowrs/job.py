@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,13 +18,14 @@ from flowrs.blob import Blob
 from flowrs.errors import (
     ArgumentError,
     ArgumentTypeError,
+    FlowrsError,
     GraphError,
     SessionError,
     UnsupportedError,
 )
 from flowrs.function_config import FunctionConfig
-from flowrs.session import Session, default_session
-from flowrs.trace import Trace, active_trace
+from flowrs.session import Session, default_session, refuse_inside_a_job
+from flowrs.trace import Trace
 from flowrs.typing import Annotation, Placeholder, parse_parameter, parse_return
 
 Array = npt.NDArray[Any]
@@ -55,14 +59,18 @@ class Job:
     """A function of the user's under ``@flow.global_function``."""
 
     def __init__(
-        self, function: Callable[..., Any], is_train_job: bool, config: FunctionConfig
+        self,
+        function: Callable[..., Any],
+        is_train_job: bool,
+        config: FunctionConfig,
+        names: Mapping[str, Any],
     ) -> None:
         self.function = function
         self.name = function.__name__
         self.is_train_job = is_train_job
         self.config = config
         self.session = default_session()
-        signature = _signature(function)
+        signature = _signature(function, names)
         self.parameters = [
             (name, _parameter(parameter, f"job {self.name}, parameter {name}"))
             for name, parameter in signature.parameters.items()
@@ -106,6 +114,8 @@ class Job:
             returned = self.function(*self._parameters(trace, signature))
             form = results.describe(returned, self.returns, f"job {self.name}")
             if trace.training is not None:
+                for loss in trace.training.losses:
+                    trace.check_own(loss, f"job {self.name}, minimize")
                 trace.training.optimizer.build(trace, trace.training)
             elif self.is_train_job:
                 raise GraphError(
@@ -113,22 +123,24 @@ class Job:
                     'call it on an optimizer, or define the job with type="predict"'
                 )
             for blob in form.blobs:
-                if blob.trace is not trace:
-                    raise GraphError(
-                        f"job {self.name} returns {blob.op_name}, which belongs to "
-                        f"another trace: of job {blob.job_name}"
-                    )
+                trace.check_own(blob, f"job {self.name}, result")
                 trace.graph.fetch(blob.id)
-        self.session.declare(trace.specs.values(), self.name)
+        self.session.declare(trace.specs.values(), self)
         self.traced[signature] = (trace, form)
         return trace, form
 
     def __call__(self, *arguments: Any) -> Any:
         """Feeds the arrays, runs, and gives the result in the annotated form."""
+        refuse_inside_a_job(f"job {self.name} can only be called")
         session = self.session
         if session is not default_session():
             raise SessionError(
                 f"job {self.name} belongs to a session that was cleared: define it again"
+            )
+        if session.jobs[self.name] is not self:
+            raise SessionError(
+                f"job {self.name} was replaced by another that was defined under its name: give "
+                "one of the two functions another name"
             )
         if not session.running:
             session.start()
@@ -144,9 +156,17 @@ class Job:
 
     def _compile(self, signature: Signature) -> Compiled:
         with self.session.lock:
-            traced = self.traced.get(signature) or self.trace(signature)
+            traced = self.traced.get(signature) or self._trace_again(signature)
             self.compiled[signature] = Compiled(*traced, self.session)
             return self.compiled[signature]
+
+    def _trace_again(self, signature: Signature) -> tuple[Trace, results.Form]:
+        """Traces for other shapes; what the body draws from ``random`` is drawn from a copy."""
+        state = random.getstate()
+        try:
+            return self.trace(signature)
+        finally:
+            random.setstate(state)
 
     def _parameters(self, trace: Trace, signature: Signature) -> list[Any]:
         shapes = iter(signature)
@@ -202,19 +222,30 @@ class Job:
             inputs.append(arrays.of_shape(argument, placeholder, where))
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def _signature(function: Callable[..., Any], names: Mapping[str, Any]) -> inspect.Signature:
+    """The signature, in which annotations given as text are evaluated."""
     try:
-        return inspect.signature(function, eval_str=True)
-    except NameError as error:
+        return inspect.signature(function, eval_str=True, locals=dict(names))
+    except FlowrsError:
+        raise
+    except Exception as error:
         raise ArgumentError(
             f"job {function.__name__}: an annotation cannot be read: {error}; annotations given as "
-            "text can only use names of the module"
+            "text can use names of the module, and of the function that defines the job"
         ) from error
+
+
+def _names_around(function: Callable[..., Any], frame: FrameType) -> Mapping[str, Any]:
+    """The local names of the function that defines another, where ``frame`` is that of it."""
+    around = f"{frame.f_code.co_qualname}.<locals>."
+    return frame.f_locals if function.__qualname__ == around + function.__name__ else {}
 
 
 def _parameter(parameter: inspect.Parameter, where: str) -> Annotation:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         raise ArgumentTypeError(f"{where}: a job cannot take *args or **kwargs")
+    if parameter.kind == parameter.KEYWORD_ONLY:
+        raise ArgumentTypeError(f"{where}: jobs are called with positional arguments only")
     if parameter.annotation is inspect.Parameter.empty:
         raise UnsupportedError(
             f"{where}: all parameters of a job should be annotated, "
@@ -255,16 +286,30 @@ def global_function(
         array([2., 4.], dtype=float32)
     """
     if isinstance(type, FunctionConfig):
-        type, function_config = "predict", type
+        print(
+            "WARNING: global_function(config) is deprecated: use "
+            'global_function(type="predict", function_config=config)',
+            file=sys.stderr,
+        )
+        function_config, type = type, "predict"
     if type not in ("train", "predict"):
-        raise ArgumentError(f'global_function: type must be "train" or "predict", not {type!r}')
+        hint = "; write @flow.global_function() with parentheses" if callable(type) else ""
+        raise ArgumentError(
+            f'global_function: type must be "train" or "predict", not {type!r}{hint}'
+        )
+    if not isinstance(function_config, FunctionConfig | None):
+        raise ArgumentTypeError(
+            f"global_function: expected a flow.FunctionConfig, found {function_config!r}"
+        )
     config = FunctionConfig() if function_config is None else function_config.copy()
     is_train_job = type == "train"
 
     def decorate(function: Function) -> Function:
-        if active_trace() is not None:
-            raise GraphError(f"job {function.__name__} is defined inside another job's body")
-        job = Job(function, is_train_job, config)
+        if not inspect.isfunction(function):
+            raise ArgumentTypeError(f"global_function: a job is a function, not {function!r}")
+        refuse_inside_a_job(f"job {function.__name__} can only be defined")
+        names = _names_around(function, sys._getframe(1))
+        job = Job(function, is_train_job, config, names)
         job.session.define(job)
 
         @functools.wraps(function)
@@ -280,4 +325,3 @@ def global_function(
         return run  # type: ignore[return-value]
 
     return decorate
-

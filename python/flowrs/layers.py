@@ -8,9 +8,10 @@ from flowrs import scope
 from flowrs.array import matmul, reshape
 from flowrs.blob import Blob
 from flowrs.distribute import Distribute, assert_is_valid_distribute, broadcast
-from flowrs.errors import ArgumentError, ShapeError
+from flowrs.errors import ArgumentError, ArgumentTypeError, ShapeError
 from flowrs.initializers import Initializer, zeros_initializer
 from flowrs.nn import bias_add
+from flowrs.trace import current_trace
 from flowrs.variables import get_variable
 
 #: An activation: called with a blob and ``name="activation"``.
@@ -49,6 +50,8 @@ def dense(
         Shape ``(..., units)``.
 
     Raises:
+        SessionError: no job's body is running.
+        ArgumentTypeError: the inputs are no blob.
         ShapeError: the rank is below 2.
         VariableError: the job has a layer of this name already.
 
@@ -65,6 +68,11 @@ def dense(
         >>> sorted(flow.get_all_variables())
         ['Dense-bias', 'Dense-weight']
     """
+    current_trace("layers.dense")
+    if not isinstance(inputs, Blob):
+        raise ArgumentTypeError(
+            f"layers.dense ({name}): inputs must be a blob, found {type(inputs).__name__}"
+        )
     if len(inputs.shape) < 2:
         raise ShapeError(f"layers.dense ({name}): needs rank 2 or more, found {inputs.shape}")
     if type(units) is not int or units <= 0:
@@ -109,6 +117,5 @@ def _check_distribute(distribute: Distribute | None, inputs: Blob, name: str) ->
     assert_is_valid_distribute(hint)
     if hint.name == "split" and (hint.axis != 0 or len(inputs.shape) != 2):
         raise ArgumentError(
-            f"layers.dense ({name}): {hint} needs axis 0 and inputs of rank 2, "
-            f"found {inputs.shape}"
+            f"layers.dense ({name}): {hint} needs axis 0 and inputs of rank 2, found {inputs.shape}"
         )

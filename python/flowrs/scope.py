@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
-from flowrs.errors import ArgumentError
+from flowrs.errors import ArgumentError, ArgumentTypeError
 from flowrs.trace import current_trace
 
 _DEVICES = re.compile(r"(\d+):(\d+)(?:-(\d+))?")
@@ -54,6 +54,7 @@ def placement(
 
     Raises:
         ArgumentError: the tag or an id is not of this form.
+        ArgumentTypeError: the ids are neither text nor a list of texts.
 
     Example:
         >>> import flowrs as flow
@@ -68,10 +69,16 @@ def placement(
         _warned_of_gpu = True
         print("flowrs runs on the CPU: gpu placements mean the cpu too", file=sys.stderr)
     ids = [machine_device_ids] if isinstance(machine_device_ids, str) else machine_device_ids
+    if not isinstance(ids, (list, tuple)) or not ids:
+        raise ArgumentTypeError(
+            f'placement: expected an id such as "0:0", or a list of them, found {ids!r}'
+        )
     return Placement(sum(_count(text) for text in ids))
 
 
-def _count(text: str) -> int:
+def _count(text: object) -> int:
+    if not isinstance(text, str):
+        raise ArgumentTypeError(f'placement: expected an id such as "0:0", found {text!r}')
     match = _DEVICES.fullmatch(text.strip().removeprefix("@"))
     if match is None:
         raise ArgumentError(f'placement: expected an id such as "0:0" or "0:0-3", found {text!r}')
@@ -87,6 +94,7 @@ def namespace(name: str) -> Iterator[None]:
 
     Raises:
         SessionError: no job's body is running.
+        ArgumentTypeError: the name is no text.
 
     Example:
         >>> import flowrs as flow
@@ -99,6 +107,8 @@ def namespace(name: str) -> Iterator[None]:
         ['encoder-w']
     """
     trace = current_trace("scope.namespace")
+    if not isinstance(name, str) or not name:
+        raise ArgumentTypeError(f"scope.namespace: the name must be text, not {name!r}")
     trace.namespaces.append(name)
     try:
         yield

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy.typing as npt
 
 from flowrs._flowrs import Variable
 from flowrs.errors import SessionError, UnsupportedError, VariableError
+from flowrs.trace import VariableSpec, active_trace
 
 if TYPE_CHECKING:
     from flowrs.datatype import dtype as DType
     from flowrs.job import Job
-    from flowrs.trace import VariableSpec
 
 
 class VariableHandle:
@@ -55,7 +56,7 @@ class Session:
         self.lock = threading.RLock()
         self.jobs: dict[str, Job] = {}
         self.variables: dict[str, VariableHandle] = {}
-        self.specs: dict[str, tuple[VariableSpec, str]] = {}
+        self.specs: dict[str, tuple[VariableSpec, Job]] = {}
         self.running = False
 
     def define(self, job: Job) -> None:
@@ -77,8 +78,9 @@ class Session:
         """Traces all jobs and gives all variables their first values, once.
 
         Raises:
-            SessionError: no job is defined.
+            SessionError: no job is defined, or a job's body is running.
         """
+        refuse_inside_a_job("variables can only be asked for, loaded or saved")
         with self.lock:
             if self.running:
                 return
@@ -99,7 +101,7 @@ class Session:
                 raise
             self.running = True
 
-    def declare(self, specs: Iterable[VariableSpec], job_name: str) -> None:
+    def declare(self, specs: Iterable[VariableSpec], job: Job) -> None:
         """Joins a job's variables with those of the other jobs.
 
         Raises:
@@ -107,48 +109,78 @@ class Session:
                 for other shapes meets a variable that is not there.
         """
         for spec in specs:
+            declared = (spec, job)
             if spec.name in self.specs:
-                _compare(*self.specs[spec.name], spec, job_name)
+                declared = _join(self.specs[spec.name], declared)
             elif self.running:
                 raise VariableError(
-                    f"job {job_name} creates variable {spec.name} only for some input shapes; "
+                    f"job {job.name} creates variable {spec.name} only for some input shapes; "
                     "a job must have the same variables for all of them"
                 )
             if not self.running:
-                self.specs[spec.name] = (spec, job_name)
+                self.specs[spec.name] = declared
 
     def native(self, names: Iterable[str]) -> list[Variable]:
         """The native variables with these names."""
         return [self.variables[name].native for name in names]
 
 
-def _compare(known: VariableSpec, known_job: str, spec: VariableSpec, job_name: str) -> None:
-    if (known.shape, known.dtype) != (spec.shape, spec.dtype):
+def _join(
+    known: tuple[VariableSpec, Job], other: tuple[VariableSpec, Job]
+) -> tuple[VariableSpec, Job]:
+    """What counts of two jobs' words on a variable: a train job's initializer, either's seed.
+
+    Raises:
+        VariableError: they contradict each other.
+    """
+    (first, first_job), (second, second_job) = known, other
+    name = first.name
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
+        where = "for other input shapes" if first_job is second_job else f"in job {second_job.name}"
         raise VariableError(
-            f"variable {spec.name} is {known.dtype} of shape {known.shape} in job {known_job}, "
-            f"but {spec.dtype} of shape {spec.shape} in job {job_name}"
+            f"variable {name} is {first.dtype} of shape {first.shape} in job {first_job.name}, "
+            f"but {second.dtype} of shape {second.shape} {where}"
         )
-    seeds = {known.random_seed, spec.random_seed} - {None}
-    if len(seeds) > 1:
+    seeds = [spec.random_seed for spec in (first, second) if spec.random_seed is not None]
+    if len(set(seeds)) > 1:
         raise VariableError(
-            f"variable {spec.name} has random_seed {known.random_seed} in job {known_job}, "
-            f"but {spec.random_seed} in job {job_name}"
+            f"variable {name} has random_seed {seeds[0]} in job {first_job.name}, "
+            f"but {seeds[1]} in job {second_job.name}"
         )
+    spec, job = other if second_job.is_train_job and not first_job.is_train_job else known
+    return replace(spec, random_seed=seeds[0] if seeds else None), job
 
 
 def _first_value(spec: VariableSpec) -> VariableHandle:
-    native = Variable(spec.name, spec.dtype.name, list(spec.shape))
     seed = spec.random_seed
     if seed is None:
         seed = seed_of_name(spec.name)
     if seed is None:
         seed = secrets.randbits(32)
-    native.assign(spec.initializer.draw(spec.shape, spec.dtype, seed))
+    try:
+        value = spec.initializer.draw(spec.shape, spec.dtype, seed)
+    except (ArithmeticError, MemoryError, TypeError, ValueError) as error:
+        raise VariableError(
+            f"variable {spec.name}: {spec.initializer} cannot draw {spec.dtype} of shape "
+            f"{spec.shape}: {error}"
+        ) from error
+    native = Variable(spec.name, spec.dtype.name, list(spec.shape))
+    native.assign(value)
     return VariableHandle(spec, native)
 
 
 _session = Session()
 _random_seed: int | None = None
+
+
+def refuse_inside_a_job(what: str) -> None:
+    """Raises a SessionError where a job's body is running, in which there are no values yet."""
+    trace = active_trace()
+    if trace is not None:
+        raise SessionError(
+            f"{what} outside of jobs: the body of job {trace.job_name} only describes what is "
+            "computed when the job is called"
+        )
 
 
 def default_session() -> Session:
@@ -159,11 +191,15 @@ def default_session() -> Session:
 def clear_default_session() -> None:
     """Forgets all jobs and variables, so that new ones can be defined.
 
+    Raises:
+        SessionError: a job's body is running.
+
     Example:
         >>> import flowrs as flow
         >>> flow.clear_default_session()
     """
     global _session
+    refuse_inside_a_job("the session can only be cleared")
     _session = Session()
 
 

@@ -10,10 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from flowrs import datatype
 from flowrs._flowrs import GraphBuilder
 from flowrs.blob import Blob
-from flowrs.errors import GraphError, SessionError, VariableError
+from flowrs.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GraphError,
+    SessionError,
+    VariableError,
+)
 from flowrs.initializers import Initializer, constant_initializer
 
 if TYPE_CHECKING:
@@ -22,6 +30,9 @@ if TYPE_CHECKING:
 
 #: What an attribute of an operation may be.
 Attribute = bool | int | float | str | Sequence[int] | Sequence[float]
+
+#: The file of a checkpoint that no variable can have the name of.
+MARKER = "snapshot_done"
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _state = threading.local()
@@ -66,7 +77,11 @@ class Trace:
 
     def full_name(self, name: str | None, prefix: str) -> str:
         """The name within the namespaces; without one, ``prefix`` and a number."""
-        return "-".join([*self.namespaces, self.short_name(prefix) if name is None else name])
+        if name is None:
+            name = self.short_name(prefix)
+        if not isinstance(name, str) or not name:
+            raise ArgumentTypeError(f"{prefix}: the name must be text, not {name!r}")
+        return "-".join([*self.namespaces, name])
 
     def short_name(self, prefix: str) -> str:
         """``prefix`` and the next number, for what the user gave no name."""
@@ -97,16 +112,23 @@ class Trace:
         for blob in inputs:
             if not isinstance(blob, Blob):
                 raise GraphError(f"{op}: expected a blob, found {type(blob).__name__}: {blob!r}")
-            if blob.trace is not self:
-                raise GraphError(
-                    f"{op}: {blob.op_name} belongs to job {blob.job_name}, "
-                    f"not to {self.job_name}: a job computes with its own values only"
-                )
+            self.check_own(blob, op)
         numbers = [blob.id for blob in inputs]
         described = list((attributes or {}).items())
         outputs = self.graph.add(op, numbers, described, full_name, users_line())
         dynamic = any(blob.is_dynamic for blob in inputs)
         return [self.blob(number, full_name, dynamic) for number in outputs]
+
+    def check_own(self, blob: Blob, what: str) -> None:
+        """Raises a GraphError where a blob was made by another body, or by an earlier run of it."""
+        if blob.trace is self:
+            return
+        same = blob.job_name == self.job_name
+        whose = "an earlier run of the body" if same else f"job {blob.job_name}"
+        raise GraphError(
+            f"{what}: {blob.op_name} belongs to {whose}, and job {self.job_name} can only use "
+            "what its own body makes; jobs share variables, by their names"
+        )
 
     def blob(self, number: int, op_name: str, is_dynamic: bool = False) -> Blob:
         """The blob for a value of the graph."""
@@ -118,13 +140,28 @@ class Trace:
     def constant(
         self, value: float | int, dtype: DType, shape: tuple[int, ...], name: str | None = None
     ) -> Blob:
-        """A blob that holds one number everywhere."""
+        """A blob that holds one number everywhere.
+
+        Raises:
+            ArgumentError: the dtype does not hold the number.
+        """
         full = self.full_name(name, "Constant")
-        number = float(value) if dtype.is_floating_point else int(value)
+        try:
+            number = float(value) if dtype.is_floating_point else int(value)
+            fits = dtype.is_floating_point or number == np.array(number, dtype.numpy)
+        except (OverflowError, ValueError):
+            fits = False
+        if not fits:
+            raise ArgumentError(f"{full}: {value!r:.60} is no value of {dtype}")
         return self.blob(self.graph.fill(full, dtype.name, list(shape), number), full)
 
     def variable(self, spec: VariableSpec) -> Blob:
-        """The blob of a variable, which is added if the job has not used it yet."""
+        """The blob of a variable, which is added if the job has not used it yet.
+
+        Raises:
+            ArgumentError: a checkpoint could not hold a variable of this name.
+            VariableError: the job has another variable of this name.
+        """
         if spec.name in self.blobs:
             known = self.specs[spec.name]
             if (known.shape, known.dtype) != (spec.shape, spec.dtype):
@@ -133,6 +170,7 @@ class Trace:
                     f"{self.job_name} and cannot also be {spec.dtype} of shape {spec.shape}"
                 )
             return self.blobs[spec.name]
+        _check_storable(spec.name)
         number = self.graph.variable(spec.name, spec.dtype.name, list(spec.shape))
         blob = Blob(self, number, spec.shape, spec.dtype, spec.name)
         self.specs[spec.name] = spec
@@ -164,6 +202,19 @@ class Trace:
             yield
         finally:
             _state.trace = outer
+
+
+def _check_storable(name: str) -> None:
+    """A checkpoint has a directory of each variable's name: say now, not when a run is saved."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if "/" in name or "\0" in name or name in (".", "..", MARKER) or not 0 < size <= 255:
+        raise ArgumentError(
+            f"variable {name!r:.300}: no checkpoint could hold it: a name has from 1 to 255 bytes "
+            f"without '/' and NUL, and is not '.', '..' or {MARKER!r}"
+        )
 
 
 def active_trace() -> Trace | None:

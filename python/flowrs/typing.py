@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ if typing.TYPE_CHECKING:
 else:
 
     class Numpy:
-        """One array: ``tp.Numpy.Placeholder(shape, dtype)`` for parameters, ``tp.Numpy`` for results.
+        """One array: ``tp.Numpy.Placeholder(shape, dtype)`` in, ``tp.Numpy`` out.
 
         Example:
             >>> import flowrs as flow
@@ -102,6 +103,7 @@ def parse_parameter(annotation: object, where: str) -> Annotation:
     """Takes a parameter's annotation apart; ``where`` is named in errors."""
     if isinstance(annotation, Placeholder):
         _check_dimensions(annotation, where)
+        datatype.check_computable(annotation.dtype, where)
         return Annotation(annotation.kind, placeholder=annotation)
     if typing.get_origin(annotation) is tuple:
         items = [parse_parameter(item, where) for item in typing.get_args(annotation)]
@@ -135,25 +137,25 @@ def _parse_result(annotation: object, where: str) -> Annotation:
     if annotation is ListNumpy:
         return Annotation("ListNumpy")
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is tuple and Ellipsis not in arguments:
+    if origin is tuple and arguments and Ellipsis not in arguments:
         return Annotation("Tuple", tuple(_parse_result(item, where) for item in arguments))
-    if origin is list:
+    if origin is list and arguments:
         return Annotation("List", (_parse_result(arguments[0], where),))
-    if origin is dict:
+    if origin is dict and arguments and isinstance(arguments[0], type):
         return Annotation("Dict", (_parse_result(arguments[1], where),), key=arguments[0])
     raise UnsupportedError(f"{where}: invalid return annotation {_shown(annotation)}")
 
 
 def _shown(annotation: object) -> str:
-    return getattr(annotation, "__name__", None) or repr(annotation)
+    return annotation.__name__ if isinstance(annotation, type) else repr(annotation)
 
 
 def _check_dimensions(placeholder: Placeholder, where: str) -> None:
     for extent in placeholder.shape:
-        if extent is not None and (type(extent) is not int or extent <= 0):
+        if extent is not None and not (type(extent) is int and 0 < extent <= sys.maxsize):
             raise ArgumentTypeError(
-                f"{where}: each dimension of a placeholder must be an int above 0 (or None), "
-                f"found {extent!r} in {placeholder.shape}"
+                f"{where}: each dimension of a placeholder must be an int above 0 (or None) that "
+                f"a machine word holds, found {extent!r} in {placeholder.shape}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from flowrs import datatype
@@ -10,7 +11,6 @@ from flowrs.datatype import dtype as DType
 from flowrs.errors import (
     ArgumentError,
     ArgumentTypeError,
-    DTypeError,
     UnsupportedError,
     VariableError,
 )
@@ -65,11 +65,9 @@ def get_variable(
         array([1., 1.], dtype=float32)
     """
     trace = current_trace("get_variable")
-    if not isinstance(name, str) or not name:
-        raise ArgumentError(f"get_variable: the name must be text, not {name!r}")
-    full = trace.full_name(name, "")
-    if "/" in full or "\0" in full:
-        raise ArgumentError(f"get_variable: the name {full!r} must not contain '/' or NUL")
+    if name is None:
+        raise ArgumentTypeError("get_variable: a name is needed")
+    full = trace.full_name(name, "get_variable")
     if full in trace.blobs:
         if not reuse:
             raise VariableError(
@@ -85,9 +83,7 @@ def get_variable(
             f"variable {full}: an initializer is needed, such as flow.zeros_initializer(), "
             f"found {first_value!r}"
         )
-    datatype.check(dtype, f"variable {full}")
-    if dtype in (datatype.record, datatype.tensor_buffer, datatype.float16):
-        raise DTypeError(f"variable {full}: no computation is possible in {dtype}")
+    datatype.check_computable(dtype, f"variable {full}")
     return trace.variable(
         VariableSpec(
             full,
@@ -103,8 +99,8 @@ def get_variable(
 def _shape(shape: Sequence[int] | None, name: str) -> tuple[int, ...]:
     if not isinstance(shape, (list, tuple)):
         raise ArgumentTypeError(f"variable {name}: shape must be a list or tuple, not {shape!r}")
-    if any(type(extent) is not int or extent < 0 for extent in shape):
-        raise ArgumentError(f"variable {name}: shape must hold ints from 0 on, not {shape!r}")
+    if not all(type(extent) is int and 0 <= extent <= sys.maxsize for extent in shape):
+        raise ArgumentError(f"variable {name}: shape must hold sizes from 0 on, not {shape!r}")
     return tuple(shape)
 
 
