@@ -36,10 +36,11 @@ def of_shape(argument: object, placeholder: Placeholder, where: str) -> Array:
     array = _array(argument, where)
     declared = placeholder.shape
     if len(array.shape) != len(declared) or any(
-        wanted is not None and wanted != found or found == 0
+        wanted is not None and wanted != found
         for wanted, found in zip(declared, array.shape, strict=True)
     ):
         raise ShapeError(f"{where}: expected shape {declared}, found {array.shape}")
+    _check_not_empty(array, where)
     return ready(array, placeholder.dtype.numpy, where)
 
 
@@ -48,11 +49,12 @@ def up_to_shape(argument: object, placeholder: Placeholder, where: str) -> Array
     array = _array(argument, where)
     most = math.prod(extent for extent in placeholder.shape if extent is not None)
     bounded = None not in placeholder.shape
-    if array.ndim != len(placeholder.shape) or array.size == 0 or bounded and array.size > most:
+    if array.ndim != len(placeholder.shape) or (bounded and array.size > most):
         raise ShapeError(
             f"{where}: expected rank {len(placeholder.shape)} and at most the elements of "
             f"{placeholder.shape}, found {array.shape}"
         )
+    _check_not_empty(array, where)
     return ready(array, placeholder.dtype.numpy, where)
 
 
@@ -63,6 +65,11 @@ def _array(argument: object, where: str) -> Array:
             "numpy.asarray makes one"
         )
     return argument
+
+
+def _check_not_empty(array: Array, where: str) -> None:
+    if array.size == 0:
+        raise ShapeError(f"{where}: found shape {array.shape}: there is nothing to compute with")
 
 
 def ready(array: Array, dtype: np.dtype[Any], where: str) -> Array:
@@ -78,8 +85,8 @@ def ready(array: Array, dtype: np.dtype[Any], where: str) -> Array:
     if found != dtype:
         _check_conversion(array, dtype, where)
     with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype)
-    return result.reshape(array.shape) if result.flags.aligned else result.copy()
+        result = np.ascontiguousarray(array, dtype).reshape(array.shape)
+    return result if result.flags.aligned else result.copy()
 
 
 def _check_conversion(array: Array, dtype: np.dtype[Any], where: str) -> None:

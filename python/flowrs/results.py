@@ -53,13 +53,12 @@ class LocalBlob:
         return 1
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.asarray(self._array, dtype)
+        return np.array(self._array, dtype, copy=copy)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_array":  # While it is unpickled or copied there is none yet.
+            raise AttributeError(name)
         return getattr(self._array, name)
-
-    def __repr__(self) -> str:
-        return repr(self._array)
 
 
 def _forward(name: str) -> Callable[..., Any]:
@@ -72,9 +71,10 @@ def _forward(name: str) -> Callable[..., Any]:
 
 
 for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul "
-    "rmatmul and or xor neg pos abs invert lt le gt ge eq ne getitem len iter contains bool int "
-    "float"
+    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod divmod rdivmod pow "
+    "rpow matmul rmatmul and rand or ror xor rxor lshift rlshift rshift rrshift neg pos abs invert "
+    "lt le gt ge eq ne getitem setitem delitem len iter contains bool int float complex index "
+    "repr str format"
 ).split():
     setattr(LocalBlob, f"__{_name}__", _forward(f"__{_name}__"))
 LocalBlob.__hash__ = None  # type: ignore[assignment]
