@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,13 @@ import numpy.typing as npt
 from flowrs import datatype
 from flowrs._flowrs import CheckpointEntry, Variable, open_checkpoint, save_checkpoint
 from flowrs.datatype import dtype as DType
-from flowrs.errors import ArgumentError, ArgumentTypeError, CheckpointError, LoadError
+from flowrs.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    DTypeError,
+    LoadError,
+)
 from flowrs.session import VariableHandle, default_session, get_all_variables
 
 Array = npt.NDArray[Any]
@@ -30,7 +37,8 @@ class FileBackendVariableBlob:
 
     Attributes:
         file_path: the file that holds the elements.
-        has_meta_info_: whether a ``meta`` file says shape and dtype; the oldest snapshots have none.
+        has_meta_info_: whether there is a ``meta`` with shape and dtype; the oldest snapshots
+            have none.
     """
 
     __slots__ = ("_entry", "_meta", "file_path", "has_meta_info_")
@@ -63,7 +71,12 @@ class FileBackendVariableBlob:
         Raises:
             DTypeError: the type is one of later versions that this API has no name for.
         """
-        return None if self._meta is None else datatype.from_kind(self._meta[0], self.file_path)
+        return None if self.kind is None else datatype.from_kind(self.kind, self.file_path)
+
+    @property
+    def kind(self) -> str | None:
+        """Name of the element type in ``meta``, such as ``"kFloat"``; None where there is none."""
+        return None if self._meta is None else self._meta[0]
 
     @property
     def size_in_bytes(self) -> int:
@@ -123,8 +136,10 @@ class FileBackendVariableBlob:
 
     def __repr__(self) -> str:
         if self._meta is None:
-            return f"FileBackendVariableBlob({self.file_path!r}, {self.size_in_bytes} bytes, no meta)"
-        return f"FileBackendVariableBlob({self.file_path!r}, {self.shape}, {self._meta[0]})"
+            return (
+                f"FileBackendVariableBlob({self.file_path!r}, {self.size_in_bytes} bytes, no meta)"
+            )
+        return f"FileBackendVariableBlob({self.file_path!r}, {self.shape}, {self.kind})"
 
 
 #: What a variable's value may be given as.
@@ -171,6 +186,29 @@ class LoadReport:
         return "; ".join(parts)
 
 
+def _path(path: Path, function: str) -> str:
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise ArgumentTypeError(
+            f"checkpoint.{function}: the path must be text or a pathlib.Path, not {path!r:.80}"
+        )
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise ArgumentError(f"checkpoint.{function}: {text!r} is no path")
+    return text
+
+
+def _check_names(values: object, function: str) -> None:
+    if isinstance(values, FileBackendVariableBlob):
+        raise ArgumentTypeError(
+            f"{function}: expected a dict of values, found the single variable "
+            f"{values.file_path}; give the path of the whole checkpoint to flow.checkpoint.get"
+        )
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise ArgumentTypeError(
+            f"{function}: expected a dict of values by name, found {values!r:.80}"
+        )
+
+
 def _listed(names: list[str], most: int = 6) -> str:
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
@@ -199,12 +237,13 @@ def get(path: Path) -> dict[str, FileBackendVariableBlob] | FileBackendVariableB
         ...     flow.checkpoint.get(path)["w"].shape
         (2, 3)
     """
-    entries, complete, single = open_checkpoint(os.fspath(path))
+    text = _path(path, "get")
+    entries, complete, single = open_checkpoint(text)
     if single:
         return FileBackendVariableBlob(entries[0])
     if not entries and not complete:
         raise CheckpointError(
-            f"{os.fspath(path)}: the directory holds no variables; a variable is a directory "
+            f"{text}: the directory holds no variables; a variable is a directory "
             "with a file named out"
         )
     return {entry.name: FileBackendVariableBlob(entry) for entry in entries}
@@ -236,9 +275,8 @@ def save(path: Path, var_dict: Mapping[str, Value] | None = None) -> None:
         ['snapshot_done', 'w']
     """
     values: Mapping[str, Value] = get_all_variables() if var_dict is None else var_dict
-    if not isinstance(values, Mapping):
-        raise ArgumentTypeError(f"checkpoint.save: expected a dict of values, found {values!r:.80}")
-    save_checkpoint(os.fspath(path), [_entry(name, values[name]) for name in sorted(values)])
+    _check_names(values, "checkpoint.save")
+    save_checkpoint(_path(path, "save"), [_entry(name, values[name]) for name in sorted(values)])
 
 
 def _entry(name: str, value: Value) -> tuple[str, str, list[int], Variable | Array]:
@@ -266,7 +304,10 @@ def _unknown_value(name: str, value: object) -> ArgumentTypeError:
 
 
 def load_variables(
-    value_dict: Mapping[str, Value], ignore_mismatch: bool = True, *, strict: bool = False
+    value_dict: Mapping[str, Value] | FileBackendVariableBlob,
+    ignore_mismatch: bool = True,
+    *,
+    strict: bool = False,
 ) -> LoadReport:
     """Gives values to the session's variables of the same names: all of them, or none.
 
@@ -293,11 +334,8 @@ def load_variables(
         >>> print(flow.load_variables({"w": np.ones(2, np.float32)}))
         loaded 1 of 1 variables
     """
-    if not isinstance(value_dict, Mapping):
-        raise ArgumentTypeError(
-            f"load_variables: expected a dict of values, found {type(value_dict).__name__}; "
-            "give the path of the whole checkpoint to flow.checkpoint.get"
-        )
+    _check_names(value_dict, "load_variables")
+    assert isinstance(value_dict, Mapping)
     variables = get_all_variables()
     report = LoadReport(
         missing=[name for name in variables if name not in value_dict],
@@ -325,26 +363,19 @@ def load_variables(
 
 def _fitting(variable: VariableHandle, value: Value, mismatched: list[Mismatch]) -> Array | None:
     """The value as a native array of the variable's type, or None and an entry in the list."""
-    shape: tuple[int, ...] | None
-    dtype: DType | None
+    expected = f"{variable.dtype} of shape {variable.shape}"
     if isinstance(value, FileBackendVariableBlob):
-        shape, dtype = value.shape, value.dtype
-        where = f" ({value.file_path})"
-        if shape is None or dtype is None:
-            shape, dtype = _assumed(variable, value)
+        found, fits = _described(value, variable)
     elif isinstance(value, VariableHandle):
-        shape, dtype, where = value.shape, value.dtype, f" (variable {value.name})"
+        found = f"{value.dtype} of shape {value.shape} (variable {value.name})"
+        fits = value.shape == variable.shape and value.dtype.name == variable.dtype.name
     elif isinstance(value, np.ndarray):
-        shape, dtype = value.shape, datatype.from_numpy(value.dtype, f"value {variable.name}")
-        where = ""
+        found = f"{value.dtype} of shape {value.shape}"
+        native = value.dtype.newbyteorder("=")
+        fits = value.shape == variable.shape and native == variable.dtype.numpy
     else:
         raise _unknown_value(variable.name, value)
-    expected = f"{variable.dtype} of shape {variable.shape}"
-    same = shape == variable.shape and dtype is not None and dtype.name == variable.dtype.name
-    if not same:
-        found = f"{dtype} of shape {shape}{where}"
-        if shape is None:
-            found = f"{value.size_in_bytes} bytes{where}" if where else found  # type: ignore[union-attr]
+    if not fits:
         mismatched.append(Mismatch(variable.name, expected, found))
         return None
     if isinstance(value, FileBackendVariableBlob):
@@ -354,13 +385,22 @@ def _fitting(variable: VariableHandle, value: Value, mismatched: list[Mismatch])
     return np.ascontiguousarray(array, variable.dtype.numpy)
 
 
-def _assumed(
-    variable: VariableHandle, value: FileBackendVariableBlob
-) -> tuple[tuple[int, ...] | None, DType | None]:
-    """Shape and dtype of a file without ``meta``: the variable's, if the file has that size."""
-    wanted = int(np.prod(variable.shape, dtype=np.int64)) * variable.dtype.bytes
-    fits = wanted == value.size_in_bytes
-    return (variable.shape, variable.dtype) if fits else (None, None)
+def _described(value: FileBackendVariableBlob, variable: VariableHandle) -> tuple[str, bool]:
+    """What a checkpoint holds, and whether it fits a variable.
+
+    Where there is no ``meta``, shape and dtype are the variable's if the file has that size.
+    """
+    where = f"({value.file_path})"
+    if value.shape is None:
+        wanted = math.prod(variable.shape) * variable.dtype.bytes
+        return f"{value.size_in_bytes} bytes without meta {where}", wanted == value.size_in_bytes
+    try:
+        dtype = value.dtype
+    except DTypeError:  # One of later versions: no variable has it.
+        dtype = None
+    same_type = dtype is not None and dtype.name == variable.dtype.name
+    found = f"{dtype or value.kind} of shape {value.shape} {where}"
+    return found, same_type and value.shape == variable.shape
 
 
 def _suggest(name: str, variables: Iterable[str]) -> str:
