@@ -4,14 +4,50 @@ from __future__ import annotations
 
 from flowrs.array import reshape
 from flowrs.blob import Blob
+from flowrs.convolution import compat_conv2d, conv1d, conv2d, conv2d_transpose, conv3d
 from flowrs.errors import ArgumentError, ArgumentTypeError, ShapeError
 from flowrs.math import axes_of, relu
+from flowrs.normalization import (
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    batch_normalization,
+    layer_norm,
+    moments,
+)
+from flowrs.pooling import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from flowrs.random import dropout, random_mask_like
 from flowrs.trace import current_trace
 
 __all__ = [
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_normalization",
     "bias_add",
+    "compat_conv2d",
+    "conv1d",
+    "conv2d",
+    "conv2d_transpose",
+    "conv3d",
     "dropout",
+    "layer_norm",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "moments",
     "random_mask_like",
     "relu",
     "softmax",

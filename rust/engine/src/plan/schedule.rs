@@ -33,11 +33,10 @@ struct Scheduler<'a> {
 pub(crate) fn order(graph: &Graph) -> Result<Vec<Item>, Error> {
     let mut scheduler = Scheduler::new(graph);
     for (index, node) in graph.nodes().iter().enumerate() {
-        match node.updates().is_empty() {
-            true => scheduler.take(index),
-            false => scheduler.waiting.push(index),
+        if node.updates().is_empty() {
+            scheduler.take(index);
+            scheduler.take_ready_updates();
         }
-        scheduler.take_ready_updates();
     }
     match scheduler.waiting.first() {
         None => Ok(scheduler.order),
@@ -71,7 +70,9 @@ impl<'a> Scheduler<'a> {
         }
         let can_fail =
             graph.nodes().iter().filter(|node| node.op().is_some_and(|op| op.can_fail())).count();
-        let (made, waiting, order) = (vec![false; values], vec![], vec![]);
+        let updates = |index: &usize| !graph.nodes()[*index].updates().is_empty();
+        let waiting = (0..graph.nodes().len()).filter(updates).collect();
+        let (made, order) = (vec![false; values], vec![]);
         Self { graph, roots, readers, made, can_fail, waiting, order }
     }
 

@@ -1,4 +1,4 @@
-"""``flow.layers``: operations that bring their variables along."""
+"""Fully connected layers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""``flow.layers``: operations that bring their variables along."""
+
+from __future__ import annotations
+
+from flowrs.layers.convolution import conv1d, conv2d, conv3d
+from flowrs.layers.dense import dense
+from flowrs.layers.normalization import (
+    batch_normalization,
+    batch_normalization_add_relu,
+    batch_normalization_relu,
+    layer_norm,
+)
+
+__all__ = [
+    "batch_normalization",
+    "batch_normalization_add_relu",
+    "batch_normalization_relu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "dense",
+    "layer_norm",
+]
