@@ -4,9 +4,8 @@ The layers that ./mlp_models_1 has are loaded; dense3, which it has not, starts 
 initializer. The train job has the same name as before, so its step count goes on too.
 """
 
-import flowrs.typing as tp
-
 import flowrs as flow
+import flowrs.typing as tp
 
 BATCH_SIZE = 100
 

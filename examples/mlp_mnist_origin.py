@@ -3,9 +3,8 @@
 The first half of a pair: mlp_mnist_finetune.py goes on from what is saved here.
 """
 
-import flowrs.typing as tp
-
 import flowrs as flow
+import flowrs.typing as tp
 
 BATCH_SIZE = 100
 
