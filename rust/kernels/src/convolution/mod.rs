@@ -3,8 +3,12 @@
 //! What is computed is the cross-correlation, as everywhere in machine learning. A pass takes its
 //! working memory from the caller: [`scratch_elements`] says how much, by the shape alone.
 
+mod depthwise;
+mod im2col;
 pub mod naive;
+mod patches;
 mod shape;
+mod transpose;
 
 use crate::{Float, Isa, Parallel};
 
@@ -57,14 +61,32 @@ pub fn scratch_elements<T: Float>(
     pass: Pass,
     shape: &ConvolutionShape,
 ) -> usize {
-    let _ = (isa, algorithm, pass, shape);
-    0
+    let _ = isa;
+    match algorithm {
+        Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
+        Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
+    }
+}
+
+/// Panics if a pass cannot run.
+fn check<T: Float>(
+    isa: Isa,
+    algorithm: Algorithm,
+    pass: Pass,
+    shape: &ConvolutionShape,
+    scratch: &[T],
+) {
+    assert!(algorithm.supports(shape), "{algorithm:?} does not support {shape:?}");
+    let needed = scratch_elements::<T>(isa, algorithm, pass, shape);
+    let given = scratch.len();
+    assert!(given >= needed, "a working memory of {needed} elements is needed, not {given}");
 }
 
 /// `output = convolution of input and weight + bias`, then the greater of that and 0 if `relu`.
 ///
 /// # Panics
-/// If the sizes do not fit together, or the algorithm does not support the shape.
+/// If the sizes do not fit together, the working memory is too short, or the algorithm does not
+/// support the shape.
 pub fn convolution<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
@@ -77,14 +99,21 @@ pub fn convolution<T: Float>(
     output: &mut [T],
     scratch: &mut [T],
 ) {
-    let _ = (isa, parallel, algorithm, scratch);
-    naive::convolution(shape, input, weight, bias, relu, output);
+    shape.check(input, weight, output);
+    check(isa, algorithm, Pass::Forward, shape, scratch);
+    let channels = shape.output_channels;
+    assert!(bias.is_none_or(|bias| bias.len() == channels), "a bias has one number per channel");
+    let run = match algorithm {
+        Algorithm::Im2col => im2col::convolution,
+        Algorithm::Depthwise => depthwise::convolution,
+    };
+    run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
 }
 
 /// The gradient to the input of a convolution.
 ///
 /// # Panics
-/// If the sizes do not fit together, or the algorithm does not support the shape.
+/// As [`convolution`].
 pub fn convolution_input_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
@@ -95,14 +124,19 @@ pub fn convolution_input_gradient<T: Float>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    let _ = (isa, parallel, algorithm, scratch);
-    naive::convolution_input_gradient(shape, output_gradient, weight, input_gradient);
+    shape.check(input_gradient, weight, output_gradient);
+    check(isa, algorithm, Pass::InputGradient, shape, scratch);
+    let run = match algorithm {
+        Algorithm::Im2col => im2col::input_gradient,
+        Algorithm::Depthwise => depthwise::input_gradient,
+    };
+    run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
 }
 
 /// The gradient to the weight of a convolution.
 ///
 /// # Panics
-/// If the sizes do not fit together, or the algorithm does not support the shape.
+/// As [`convolution`].
 pub fn convolution_weight_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
@@ -113,6 +147,11 @@ pub fn convolution_weight_gradient<T: Float>(
     weight_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    let _ = (isa, parallel, algorithm, scratch);
-    naive::convolution_weight_gradient(shape, input, output_gradient, weight_gradient);
+    shape.check(input, weight_gradient, output_gradient);
+    check(isa, algorithm, Pass::WeightGradient, shape, scratch);
+    let run = match algorithm {
+        Algorithm::Im2col => im2col::weight_gradient,
+        Algorithm::Depthwise => depthwise::weight_gradient,
+    };
+    run(isa, parallel, shape, input, output_gradient, weight_gradient, scratch);
 }

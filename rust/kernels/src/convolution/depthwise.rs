@@ -1,0 +1,456 @@
+//! Convolutions whose groups have one input channel each.
+//!
+//! With channels first every image of a channel is worked on by itself, row by row; with channels
+//! last, tiles of neighbouring channels at every pixel. Output channel `o` belongs to input channel
+//! `o / multiplier`.
+
+use super::transpose::transposed_sum;
+use super::{ConvolutionShape, Pass};
+use crate::window::{Layout, positions};
+use crate::{Float, Isa, Parallel, for_each_chunk};
+use std::ops::Range;
+
+/// Channels that are worked on together with channels last, and partial sums of a dot product.
+const TILE: usize = 16;
+/// Parts of the pixels whose gradients to the weight are summed apart.
+const PARTS: usize = 16;
+
+/// The length of the working memory that a pass needs.
+pub(super) fn scratch_elements(pass: Pass, shape: &ConvolutionShape) -> usize {
+    match (shape.layout, pass) {
+        (Layout::ChannelsFirst, _) => 0,
+        (Layout::ChannelsLast, Pass::WeightGradient) => {
+            pixel_parts(shape) * shape.weight_elements()
+        }
+        (Layout::ChannelsLast, _) => shape.weight_elements(),
+    }
+}
+
+/// Rows of all output images.
+fn output_rows(shape: &ConvolutionShape) -> usize {
+    shape.batch * shape.output[0] * shape.output[1]
+}
+
+fn pixel_parts(shape: &ConvolutionShape) -> usize {
+    output_rows(shape).clamp(1, PARTS)
+}
+
+/// See [`super::convolution`].
+pub(super) fn convolution<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    relu: bool,
+    output: &mut [T],
+    scratch: &mut [T],
+) {
+    match shape.layout {
+        Layout::ChannelsFirst => {
+            let pixels = shape.output_pixels();
+            for_each_chunk(parallel, output, pixels, &|plane, output| {
+                plane_forward(isa, shape, plane, input, weight, bias, relu, output);
+            });
+        }
+        Layout::ChannelsLast => {
+            let weight = by_tap(isa, parallel, shape, weight, scratch);
+            let row = shape.output[2] * shape.output_channels;
+            for_each_chunk(parallel, output, row, &|row, output| {
+                row_forward(isa, shape, row, input, weight, bias, relu, output);
+            });
+        }
+    }
+}
+
+/// See [`super::convolution_input_gradient`].
+pub(super) fn input_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    output_gradient: &[T],
+    weight: &[T],
+    input_gradient: &mut [T],
+    scratch: &mut [T],
+) {
+    match shape.layout {
+        Layout::ChannelsFirst => {
+            let pixels = shape.input_pixels();
+            for_each_chunk(parallel, input_gradient, pixels, &|plane, dx| {
+                plane_input_gradient(isa, shape, plane, output_gradient, weight, dx);
+            });
+        }
+        Layout::ChannelsLast => {
+            let weight = by_tap(isa, parallel, shape, weight, scratch);
+            let row = shape.input[2] * shape.input_channels;
+            for_each_chunk(parallel, input_gradient, row, &|row, dx| {
+                row_input_gradient(isa, shape, row, output_gradient, weight, dx);
+            });
+        }
+    }
+}
+
+/// See [`super::convolution_weight_gradient`].
+pub(super) fn weight_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    scratch: &mut [T],
+) {
+    match shape.layout {
+        Layout::ChannelsFirst => {
+            for_each_chunk(parallel, weight_gradient, shape.taps(), &|channel, dw| {
+                plane_weight_gradient(isa, shape, channel, input, output_gradient, dw);
+            });
+        }
+        Layout::ChannelsLast => {
+            let (parts, rows) = (pixel_parts(shape), output_rows(shape));
+            let elements = shape.weight_elements();
+            let sums = &mut scratch[..parts * elements];
+            for_each_chunk(parallel, sums, elements, &|part, sums| {
+                let rows = part * rows / parts..(part + 1) * rows / parts;
+                rows_weight_gradient(isa, shape, &rows, input, output_gradient, sums);
+            });
+            let size = (shape.taps(), shape.output_channels);
+            transposed_sum(isa, parallel, sums, (parts, elements), size, weight_gradient);
+        }
+    }
+}
+
+/// The weight in the order (tap, output channel).
+fn by_tap<'a, T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    weight: &[T],
+    scratch: &'a mut [T],
+) -> &'a [T] {
+    let ordered = &mut scratch[..weight.len()];
+    let size = (shape.output_channels, shape.taps());
+    transposed_sum(isa, parallel, weight, (1, 0), size, ordered);
+    ordered
+}
+
+/// A tap of a row of windows: which input row it covers, and where along it.
+struct RowTap {
+    /// Number of the tap.
+    tap: usize,
+    /// Where the input row begins in its plane.
+    row: usize,
+    /// The outputs whose windows have the tap inside the input.
+    outputs: Range<usize>,
+    /// The input column of the first of them.
+    column: usize,
+}
+
+/// The taps of the windows in an output row that cover any input.
+#[inline(always)]
+fn row_taps(shape: &ConvolutionShape, row: [usize; 2]) -> impl Iterator<Item = RowTap> {
+    let axes = [0, 1, 2].map(|axis| shape.axis(axis));
+    let [depth, height] = [axes[0].taps(row[0]), axes[1].taps(row[1])];
+    let planes = depth.flat_map(move |d| height.clone().map(move |h| [d, h]));
+    planes.flat_map(move |[d, h]| {
+        let at = |axis: usize, tap: usize| {
+            row[axis] * axes[axis].stride + tap * axes[axis].dilation - axes[axis].padding
+        };
+        let start = (at(0, d) * axes[1].input + at(1, h)) * axes[2].input;
+        (0..axes[2].window).filter_map(move |w| {
+            let outputs = axes[2].outputs(w);
+            let tap = (d * axes[1].window + h) * axes[2].window + w;
+            let column = (outputs.start * axes[2].stride + w * axes[2].dilation)
+                .checked_sub(axes[2].padding)?;
+            (!outputs.is_empty()).then_some(RowTap { tap, row: start, outputs, column })
+        })
+    })
+}
+
+per_isa! {
+    fn plane_forward<I, T: Float>(
+        shape: &ConvolutionShape, plane: usize, input: &[T], weight: &[T], bias: Option<&[T]>,
+        relu: bool, output: &mut [T],
+    ) {
+        let (image, channel) = (plane / shape.output_channels, plane % shape.output_channels);
+        let pixels = shape.input_pixels();
+        let from = image * shape.input_channels + channel / shape.group_outputs();
+        let input = &input[from * pixels..(from + 1) * pixels];
+        let weight = &weight[channel * shape.taps()..(channel + 1) * shape.taps()];
+        let [_, height, width] = shape.output;
+        let stride = shape.stride[2];
+        for (row, output) in output.chunks_exact_mut(width).enumerate() {
+            output.fill(bias.map_or(T::ZERO, |bias| bias[channel]));
+            for RowTap { tap, row, outputs, column } in row_taps(shape, [row / height, row % height]) {
+                let factor = weight[tap];
+                let (output, input) = (&mut output[outputs], &input[row + column..]);
+                if stride == 1 {
+                    output.iter_mut().zip(input).for_each(|(y, &x)| *y += factor * x);
+                } else {
+                    let input = input.iter().step_by(stride);
+                    output.iter_mut().zip(input).for_each(|(y, &x)| *y += factor * x);
+                }
+            }
+            if relu {
+                output.iter_mut().for_each(|y| *y = if *y < T::ZERO { T::ZERO } else { *y });
+            }
+        }
+    }
+}
+
+per_isa! {
+    fn plane_input_gradient<I, T: Float>(
+        shape: &ConvolutionShape, plane: usize, output_gradient: &[T], weight: &[T], dx: &mut [T],
+    ) {
+        let (image, channel) = (plane / shape.input_channels, plane % shape.input_channels);
+        let (pixels, multiplier) = (shape.output_pixels(), shape.group_outputs());
+        let [_, height, width] = shape.output;
+        let stride = shape.stride[2];
+        dx.fill(T::ZERO);
+        for output in channel * multiplier..(channel + 1) * multiplier {
+            let start = (image * shape.output_channels + output) * pixels;
+            let weight = &weight[output * shape.taps()..(output + 1) * shape.taps()];
+            let rows = output_gradient[start..start + pixels].chunks_exact(width);
+            for (row, dy) in rows.enumerate() {
+                for RowTap { tap, row, outputs, column } in
+                    row_taps(shape, [row / height, row % height])
+                {
+                    let factor = weight[tap];
+                    let (dy, dx) = (&dy[outputs], &mut dx[row + column..]);
+                    if stride == 1 {
+                        dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += factor * dy);
+                    } else {
+                        let dx = dx.iter_mut().step_by(stride);
+                        dx.zip(dy).for_each(|(dx, &dy)| *dx += factor * dy);
+                    }
+                }
+            }
+        }
+    }
+}
+
+per_isa! {
+    fn plane_weight_gradient<I, T: Float>(
+        shape: &ConvolutionShape, channel: usize, input: &[T], output_gradient: &[T],
+        dw: &mut [T],
+    ) {
+        let (pixels, input_pixels) = (shape.output_pixels(), shape.input_pixels());
+        let [depth, height, width] = shape.output;
+        let axes = [0, 1, 2].map(|axis| shape.axis(axis));
+        let stride = shape.stride[2];
+        dw.fill(T::ZERO);
+        for image in 0..shape.batch {
+            let start = (image * shape.output_channels + channel) * pixels;
+            let dy = &output_gradient[start..start + pixels];
+            let from = image * shape.input_channels + channel / shape.group_outputs();
+            let input = &input[from * input_pixels..(from + 1) * input_pixels];
+            for (dw, [tap_depth, tap_height, tap_width]) in dw.iter_mut().zip(positions(shape.kernel)) {
+                let columns = axes[2].outputs(tap_width);
+                if columns.is_empty() {
+                    continue;
+                }
+                let first = columns.start * stride + tap_width * axes[2].dilation - axes[2].padding;
+                let mut sums = [T::ZERO; TILE];
+                for row in 0..depth * height {
+                    let at = [
+                        axes[0].position(row / height, tap_depth),
+                        axes[1].position(row % height, tap_height),
+                    ];
+                    let [Some(d), Some(h)] = at else { continue };
+                    let dy = &dy[row * width..][columns.clone()];
+                    let x = &input[(d * axes[1].input + h) * axes[2].input + first..];
+                    add_products(&mut sums, dy, x, stride);
+                }
+                *dw += fold(sums);
+            }
+        }
+    }
+}
+
+/// Adds the products of `dy` and every `stride`-th element of `x` to partial sums.
+#[inline(always)]
+fn add_products<T: Float>(sums: &mut [T; TILE], dy: &[T], x: &[T], stride: usize) {
+    if stride == 1 {
+        let (dy_tiles, dy_rest) = dy.as_chunks::<TILE>();
+        let (x_tiles, x_rest) = x[..dy.len()].as_chunks::<TILE>();
+        for (dy, x) in dy_tiles.iter().zip(x_tiles) {
+            for i in 0..TILE {
+                sums[i] += dy[i] * x[i];
+            }
+        }
+        sums.iter_mut().zip(dy_rest.iter().zip(x_rest)).for_each(|(sum, (&dy, &x))| *sum += dy * x);
+    } else {
+        for (index, (&dy, &x)) in dy.iter().zip(x.iter().step_by(stride)).enumerate() {
+            sums[index % TILE] += dy * x;
+        }
+    }
+}
+
+/// The sum of partial sums, as a balanced tree.
+#[inline(always)]
+fn fold<T: Float>(mut sums: [T; TILE]) -> T {
+    let mut width = TILE;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            sums[i] += sums[i + width];
+        }
+    }
+    sums[0]
+}
+
+/// Calls `$body` for each tile of `$channels` channels, with `$load` a function that reads a tile of
+/// the values of output channels and `$spread` one that reads those of the input channels they
+/// belong to. Whole tiles without a multiplier, nearly all, are compiled apart.
+macro_rules! for_each_tile {
+    ($channels:expr, $multiplier:expr, |$first:ident, $length:ident, $load:ident, $spread:ident| $body:block) => {
+        for $first in (0..$channels).step_by(TILE) {
+            let $length = TILE.min($channels - $first);
+            if $length == TILE && $multiplier == 1 {
+                let $load = |values: &[T]| whole_tile(&values[$first..]);
+                let $spread = $load;
+                $body
+            } else {
+                let $load = |values: &[T]| part_tile(values, $first, $length, 1);
+                let $spread = |values: &[T]| part_tile(values, $first, $length, $multiplier);
+                $body
+            }
+        }
+    };
+}
+
+#[inline(always)]
+fn whole_tile<T: Float>(values: &[T]) -> [T; TILE] {
+    let mut tile = [T::ZERO; TILE];
+    tile.copy_from_slice(&values[..TILE]);
+    tile
+}
+
+#[inline(always)]
+fn part_tile<T: Float>(values: &[T], first: usize, length: usize, multiplier: usize) -> [T; TILE] {
+    std::array::from_fn(|i| if i < length { values[(first + i) / multiplier] } else { T::ZERO })
+}
+
+per_isa! {
+    fn row_forward<I, T: Float>(
+        shape: &ConvolutionShape, row: usize, input: &[T], weight: &[T], bias: Option<&[T]>,
+        relu: bool, output: &mut [T],
+    ) {
+        let [depth, height, _] = shape.output;
+        let (image, position) = (row / height / depth, [row / height % depth, row % height]);
+        let (channels, inputs) = (shape.output_channels, shape.input_channels);
+        let axes = [0, 1, 2].map(|axis| shape.axis(axis));
+        let [taps_depth, taps_height] = [axes[0].taps(position[0]), axes[1].taps(position[1])];
+        for (column, output) in output.chunks_exact_mut(channels).enumerate() {
+            let taps_width = axes[2].taps(column);
+            for_each_tile!(channels, shape.group_outputs(), |first, length, load, spread| {
+                let mut sums = bias.map_or([T::ZERO; TILE], load);
+                for d in taps_depth.clone() {
+                    for h in taps_height.clone() {
+                        for w in taps_width.clone() {
+                            let tap = (d * axes[1].window + h) * axes[2].window + w;
+                            let at = covered(shape, [position[0], position[1], column], [d, h, w]);
+                            let x = spread(&input[shape.input_offset(image, 0, at)..][..inputs]);
+                            let weight = load(&weight[tap * channels..(tap + 1) * channels]);
+                            for i in 0..TILE {
+                                sums[i] += x[i] * weight[i];
+                            }
+                        }
+                    }
+                }
+                if relu {
+                    sums = sums.map(|sum| if sum < T::ZERO { T::ZERO } else { sum });
+                }
+                output[first..first + length].copy_from_slice(&sums[..length]);
+            });
+        }
+    }
+}
+
+/// The input position under a tap that lies inside the input.
+#[inline(always)]
+fn covered(shape: &ConvolutionShape, position: [usize; 3], tap: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|axis| {
+        position[axis] * shape.stride[axis] + tap[axis] * shape.dilation[axis]
+            - shape.padding_before[axis]
+    })
+}
+
+per_isa! {
+    fn row_input_gradient<I, T: Float>(
+        shape: &ConvolutionShape, row: usize, output_gradient: &[T], weight: &[T], dx: &mut [T],
+    ) {
+        let [depth, height, _] = shape.input;
+        let (image, position) = (row / height / depth, [row / height % depth, row % height]);
+        let (channels, multiplier) = (shape.output_channels, shape.group_outputs());
+        for (column, dx) in dx.chunks_exact_mut(shape.input_channels).enumerate() {
+            dx.fill(T::ZERO);
+            for d in 0..shape.kernel[0] {
+                let Some(from_depth) = covering(shape, 0, position[0], d) else { continue };
+                for h in 0..shape.kernel[1] {
+                    let Some(from_height) = covering(shape, 1, position[1], h) else { continue };
+                    for w in 0..shape.kernel[2] {
+                        let Some(from_width) = covering(shape, 2, column, w) else { continue };
+                        let from = [from_depth, from_height, from_width];
+                        let dy = &output_gradient[shape.output_offset(image, 0, from)..][..channels];
+                        let tap = (d * shape.kernel[1] + h) * shape.kernel[2] + w;
+                        let weight = &weight[tap * channels..(tap + 1) * channels];
+                        let products = dy.iter().zip(weight).map(|(&dy, &weight)| dy * weight);
+                        if multiplier == 1 {
+                            dx.iter_mut().zip(products).for_each(|(dx, product)| *dx += product);
+                        } else {
+                            for (channel, product) in products.enumerate() {
+                                dx[channel / multiplier] += product;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The output position whose window has `tap` at an input position, if there is one.
+#[inline(always)]
+fn covering(shape: &ConvolutionShape, axis: usize, position: usize, tap: usize) -> Option<usize> {
+    let stride = shape.stride[axis];
+    let shifted =
+        (position + shape.padding_before[axis]).checked_sub(tap * shape.dilation[axis])?;
+    let output = if stride == 1 { shifted } else { shifted / stride };
+    (output * stride == shifted && output < shape.output[axis]).then_some(output)
+}
+
+per_isa! {
+    /// `sums` by (tap, output channel), of some output rows; each row is summed by itself first.
+    fn rows_weight_gradient<I, T: Float>(
+        shape: &ConvolutionShape, rows: &Range<usize>, input: &[T], output_gradient: &[T],
+        sums: &mut [T],
+    ) {
+        let [depth, height, width] = shape.output;
+        let (channels, inputs) = (shape.output_channels, shape.input_channels);
+        sums.fill(T::ZERO);
+        for row in rows.clone() {
+            let (image, position) = (row / height / depth, [row / height % depth, row % height]);
+            let dy = &output_gradient[row * width * channels..(row + 1) * width * channels];
+            let start = image * shape.input_pixels() * inputs;
+            for RowTap { tap, row, outputs, column } in row_taps(shape, position) {
+                let x = &input[start + (row + column) * inputs..];
+                let dy = &dy[outputs.start * channels..outputs.end * channels];
+                let sums = &mut sums[tap * channels..(tap + 1) * channels];
+                for_each_tile!(channels, shape.group_outputs(), |first, length, load, spread| {
+                    let mut sum = [T::ZERO; TILE];
+                    let x = x.chunks(shape.stride[2] * inputs);
+                    for (dy, x) in dy.chunks_exact(channels).zip(x) {
+                        let (dy, x) = (load(dy), spread(x));
+                        for i in 0..TILE {
+                            sum[i] += dy[i] * x[i];
+                        }
+                    }
+                    let sums = &mut sums[first..first + length];
+                    sums.iter_mut().zip(sum).for_each(|(sums, sum)| *sums += sum);
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Convolutions and their gradients against the naive ones, in float64.
+
+mod common;
+
+use common::{Bits, Numbers, Reverse, Threads};
+use flowrs_kernels::convolution::{
+    Algorithm, ConvolutionShape, Pass, choose, convolution, convolution_input_gradient,
+    convolution_weight_gradient, naive, scratch_elements,
+};
+use flowrs_kernels::{Element, Float, Isa, Layout, Parallel, Serial};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Case {
+    shape: ConvolutionShape,
+    bias: bool,
+    relu: bool,
+    seed: u64,
+}
+
+/// The shape of a convolution whose windows begin and end within the padding.
+fn shape(
+    batch: usize,
+    channels: [usize; 3],
+    input: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    dilation: [usize; 3],
+    padding: [[usize; 2]; 3],
+    layout: Layout,
+) -> ConvolutionShape {
+    let output = std::array::from_fn(|axis| {
+        let reach = (kernel[axis] - 1) * dilation[axis] + 1;
+        let padded = input[axis] + padding[axis][0] + padding[axis][1];
+        padded.saturating_sub(reach) / stride[axis] + 1
+    });
+    let before = padding.map(|[before, _]| before);
+    ConvolutionShape::new(batch, channels, input, kernel, stride, dilation, before, output, layout)
+        .expect("sizes that fit together")
+}
+
+/// One spatial axis: input, kernel, stride, dilation, padding.
+fn axis(size: usize) -> impl Strategy<Value = (usize, usize, usize, usize, [usize; 2])> {
+    let kernel = prop_oneof![Just(1usize), 2usize..6];
+    let stride = prop_oneof![3 => Just(1usize), 2 => 2usize..4];
+    let dilation = prop_oneof![3 => Just(1usize), 1 => 2usize..4];
+    (1..=size, kernel, stride, dilation, [0usize..4, 0usize..4])
+}
+
+fn channels() -> impl Strategy<Value = [usize; 3]> {
+    let few = (1usize..6, 1usize..9, 1usize..4);
+    let many = (1usize..40, 1usize..70, Just(1usize));
+    let grouped = prop_oneof![3 => few, 1 => many]
+        .prop_map(|(inputs, outputs, groups)| [inputs * groups, outputs * groups, groups]);
+    let depthwise = (2usize..40, 1usize..3)
+        .prop_map(|(channels, multiplier)| [channels, channels * multiplier, channels]);
+    prop_oneof![3 => grouped, 1 => depthwise]
+}
+
+fn layouts() -> impl Strategy<Value = Layout> {
+    prop_oneof![Just(Layout::ChannelsFirst), Just(Layout::ChannelsLast)]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let none = || (Just(1usize), Just(1usize), Just(1usize), Just(1usize), Just([0usize, 0]));
+    let axes = prop_oneof![
+        (none().boxed(), none().boxed(), axis(40).boxed()),
+        (none().boxed(), axis(9).boxed(), axis(20).boxed()),
+        (axis(4).boxed(), axis(5).boxed(), axis(6).boxed()),
+    ];
+    let batch = prop_oneof![1 => Just(0usize), 30 => 1usize..4];
+    let options = (any::<bool>(), any::<bool>(), any::<u64>());
+    (batch, channels(), axes, layouts(), options).prop_map(
+        |(batch, channels, (a, b, c), layout, (bias, relu, seed))| {
+            let axes = [a, b, c];
+            let shape = shape(
+                batch,
+                channels,
+                axes.map(|axis| axis.0),
+                axes.map(|axis| axis.1),
+                axes.map(|axis| axis.2),
+                axes.map(|axis| axis.3),
+                axes.map(|axis| axis.4),
+                layout,
+            );
+            Case { shape, bias, relu, seed }
+        },
+    )
+}
+
+/// Runs `kernel` serially and checks that other ways to run its tasks give the same bits.
+fn same_bits<T>(seed: u64, kernel: impl Fn(&dyn Parallel) -> Vec<T>) -> Vec<T>
+where
+    Vec<T>: Bits,
+{
+    let result = kernel(&Serial);
+    assert_eq!(kernel(&Reverse).bits(), result.bits(), "the order of tasks changes the result");
+    if seed % 16 == 0 {
+        for threads in [2, 3, 8] {
+            assert_eq!(kernel(&Threads(threads)).bits(), result.bits(), "{threads} threads");
+        }
+    }
+    result
+}
+
+/// Fails where `got` is further from `want` than rounding of a sum of `terms` products explains;
+/// `magnitude` are the sums of the products' absolute values.
+fn assert_close<T: Float>(what: &str, got: &[T], want: &[f64], magnitude: &[f64], terms: usize) {
+    let unit = 2f64.powi(-(T::DIGITS as i32));
+    let factor = 4.0 * (terms as f64).sqrt() + 8.0;
+    for (index, ((got, want), magnitude)) in got.iter().zip(want).zip(magnitude).enumerate() {
+        let got: f64 = got.cast();
+        assert!(
+            (got - want).abs() <= factor * unit * (magnitude + 1e-30),
+            "{what}, element {index}: {got} instead of {want}"
+        );
+    }
+}
+
+fn check<T: Float>(case: &Case)
+where
+    Vec<T>: Bits,
+{
+    let shape = &case.shape;
+    let mut numbers = Numbers::new(case.seed);
+    let mut fill = |count: usize| -> Vec<T> { (0..count).map(|_| numbers.next().cast()).collect() };
+    let (x, w) = (fill(shape.input_elements()), fill(shape.weight_elements()));
+    let (dy, bias) = (fill(shape.output_elements()), fill(shape.output_channels));
+    let wide = |values: &[T]| -> Vec<f64> { values.iter().map(|x| x.cast()).collect() };
+    let sizes =
+        |values: &[T]| -> Vec<f64> { values.iter().map(|x| x.cast::<f64>().abs()).collect() };
+    let depth = shape.weight_elements() / shape.output_channels;
+    let spread = shape.weight_elements() / (shape.input_channels / shape.groups);
+    let pixels = shape.output_elements() / shape.output_channels;
+    let bias = case.bias.then_some(&bias[..]);
+    let wide_bias = bias.map(wide);
+    let mut output = [vec![0.0; dy.len()], vec![0.0; dy.len()]];
+    let mut dx = [vec![0.0; x.len()], vec![0.0; x.len()]];
+    let mut dw = [vec![0.0; w.len()], vec![0.0; w.len()]];
+    let bias_sizes = bias.map(sizes);
+    let operands = [
+        (wide(&x), wide(&w), wide(&dy), wide_bias.as_deref(), case.relu),
+        (sizes(&x), sizes(&w), sizes(&dy), bias_sizes.as_deref(), false),
+    ];
+    for (index, (x, w, dy, bias, relu)) in operands.iter().enumerate() {
+        naive::convolution(shape, x, w, *bias, *relu, &mut output[index]);
+        naive::convolution_input_gradient(shape, dy, w, &mut dx[index]);
+        naive::convolution_weight_gradient(shape, x, dy, &mut dw[index]);
+    }
+
+    for isa in Isa::available() {
+        for algorithm in [Algorithm::Im2col, Algorithm::Depthwise] {
+            if !algorithm.supports(shape) {
+                continue;
+            }
+            // Old content of any memory must not matter.
+            let scratch = |pass| {
+                vec![T::from_f64(f64::NAN); scratch_elements::<T>(isa, algorithm, pass, shape)]
+            };
+            let unset = |count: usize| vec![T::from_f64(f64::NAN); count];
+            let got = same_bits(case.seed, |parallel| {
+                let (mut y, mut scratch) = (unset(dy.len()), scratch(Pass::Forward));
+                convolution(
+                    isa,
+                    parallel,
+                    algorithm,
+                    shape,
+                    &x,
+                    &w,
+                    bias,
+                    case.relu,
+                    &mut y,
+                    &mut scratch,
+                );
+                y
+            });
+            let name = |pass: &str| format!("{isa:?} {algorithm:?} {pass}");
+            assert_close(&name("forward"), &got, &output[0], &output[1], depth);
+            let got = same_bits(case.seed, |parallel| {
+                let (mut dx, mut scratch) = (unset(x.len()), scratch(Pass::InputGradient));
+                convolution_input_gradient(
+                    isa,
+                    parallel,
+                    algorithm,
+                    shape,
+                    &dy,
+                    &w,
+                    &mut dx,
+                    &mut scratch,
+                );
+                dx
+            });
+            assert_close(&name("input gradient"), &got, &dx[0], &dx[1], spread);
+            let got = same_bits(case.seed, |parallel| {
+                let (mut dw, mut scratch) = (unset(w.len()), scratch(Pass::WeightGradient));
+                convolution_weight_gradient(
+                    isa,
+                    parallel,
+                    algorithm,
+                    shape,
+                    &x,
+                    &dy,
+                    &mut dw,
+                    &mut scratch,
+                );
+                dw
+            });
+            assert_close(&name("weight gradient"), &got, &dw[0], &dw[1], pixels);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn f32_convolutions_are_within_the_bound(case in cases()) {
+        check::<f32>(&case);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn f64_convolutions_are_within_the_bound(case in cases()) {
+        check::<f64>(&case);
+    }
+}
+
+const NONE: [usize; 3] = [1; 3];
+
+/// A convolution over two axes, `size` pixels square, with the same padding on all sides.
+fn square(
+    batch: usize,
+    channels: [usize; 3],
+    size: usize,
+    [kernel, stride, dilation, padding]: [usize; 4],
+    layout: Layout,
+) -> ConvolutionShape {
+    let plane = |size| [1, size, size];
+    let padding = [[0; 2], [padding; 2], [padding; 2]];
+    let (kernel, stride) = (plane(kernel), plane(stride));
+    shape(batch, channels, plane(size), kernel, stride, plane(dilation), padding, layout)
+}
+
+/// Shapes large enough to be cut into several blocks of pixels and of depth, and into parts of the
+/// channels.
+fn large_shapes(layout: Layout) -> Vec<ConvolutionShape> {
+    vec![
+        square(3, [32, 64, 1], 14, [5, 1, 1, 2], layout),
+        square(70, [1, 8, 1], 28, [5, 1, 1, 2], layout),
+        square(1, [130, 96, 1], 7, [3, 1, 1, 1], layout),
+        square(1, [130, 96, 1], 7, [3, 2, 1, 1], layout),
+        square(2, [96, 40, 2], 16, [3, 2, 1, 1], layout),
+        square(2, [64, 130, 1], 20, [1, 1, 1, 0], layout),
+        square(3, [64, 40, 1], 16, [1, 1, 1, 0], layout),
+        square(2, [80, 80, 2], 9, [1, 1, 1, 0], layout),
+        square(2, [80, 80, 1], 9, [1, 2, 1, 0], layout),
+        square(2, [100, 100, 100], 15, [3, 1, 1, 1], layout),
+        square(2, [33, 66, 33], 15, [3, 2, 1, 1], layout),
+        square(1, [3, 20, 1], 60, [7, 2, 1, 3], layout),
+        square(1, [40, 16, 1], 24, [3, 1, 2, 4], layout),
+        shape(2, [16, 24, 1], [6, 7, 8], [3; 3], NONE, NONE, [[1; 2]; 3], layout),
+    ]
+}
+
+#[test]
+fn large_convolutions_are_within_the_bound() {
+    for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+        for (seed, shape) in large_shapes(layout).into_iter().enumerate() {
+            let case = Case { shape, bias: true, relu: seed % 2 == 0, seed: 16 * seed as u64 };
+            check::<f32>(&case);
+        }
+    }
+}
+
+/// The convolution is linear in the input and in the weight, and the gradients are its adjoints.
+#[test]
+fn gradients_are_adjoint() {
+    let isa = Isa::detect();
+    for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+        for (seed, shape) in large_shapes(layout).into_iter().enumerate() {
+            let shape = &shape;
+            let mut numbers = Numbers::new(seed as u64);
+            let x = numbers.f64s(shape.input_elements());
+            let w = numbers.f64s(shape.weight_elements());
+            let dy = numbers.f64s(shape.output_elements());
+            let (mut y, mut dx, mut dw) =
+                (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+            let algorithm = |pass| choose(isa, pass, shape);
+            let scratch =
+                |pass| vec![0.0; scratch_elements::<f64>(isa, algorithm(pass), pass, shape)];
+            let pass = Pass::Forward;
+            let (how, scratch_y) = (algorithm(pass), &mut scratch(pass));
+            convolution(isa, &Serial, how, shape, &x, &w, None, false, &mut y, scratch_y);
+            let pass = Pass::InputGradient;
+            let (how, scratch_dx) = (algorithm(pass), &mut scratch(pass));
+            convolution_input_gradient(isa, &Serial, how, shape, &dy, &w, &mut dx, scratch_dx);
+            let pass = Pass::WeightGradient;
+            let (how, scratch_dw) = (algorithm(pass), &mut scratch(pass));
+            convolution_weight_gradient(isa, &Serial, how, shape, &x, &dy, &mut dw, scratch_dw);
+            let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+            let (forward, input, weight) = (dot(&y, &dy), dot(&x, &dx), dot(&w, &dw));
+            let scale = 1e-11 * (dot(&y, &y) * dot(&dy, &dy)).sqrt();
+            assert!((forward - input).abs() < scale, "{shape:?}: {forward} and {input}");
+            assert!((forward - weight).abs() < scale, "{shape:?}: {forward} and {weight}");
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_reach_the_output() {
+    for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+        let shape = square(1, [1, 1, 1], 3, [3, 1, 1, 1], layout);
+        for (value, expected) in [(f32::NAN, f32::NAN), (f32::INFINITY, f32::INFINITY)] {
+            let (mut x, w, mut y) = ([1f32; 9], [0.5f32; 9], [0f32; 9]);
+            x[4] = value;
+            let isa = Isa::detect();
+            for algorithm in [Algorithm::Im2col, Algorithm::Depthwise] {
+                let length = scratch_elements::<f32>(isa, algorithm, Pass::Forward, &shape);
+                let scratch = &mut vec![0.0; length];
+                convolution(isa, &Serial, algorithm, &shape, &x, &w, None, true, &mut y, scratch);
+                assert!(
+                    y.iter().all(|y| y.to_bits() == expected.to_bits()),
+                    "{algorithm:?}: {y:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn depthwise_is_chosen_where_every_channel_is_a_group() {
+    let isa = Isa::detect();
+    let many = square(1, [8, 8, 8], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
+    let two = square(1, [8, 8, 2], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
+    for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
+        assert_eq!(choose(isa, pass, &many), Algorithm::Depthwise);
+        assert_eq!(choose(isa, pass, &two), Algorithm::Im2col);
+    }
+    assert!(!Algorithm::Depthwise.supports(&two));
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_errors() {
+    let new = |channels, kernel, output| {
+        let last = Layout::ChannelsLast;
+        ConvolutionShape::new(1, channels, [1, 5, 5], kernel, NONE, NONE, [0; 3], output, last)
+    };
+    let small = [1, 3, 3];
+    assert_eq!(new([4, 4, 1], small, small).map(|shape| shape.padding_after()), Ok([0; 3]));
+    assert_eq!(new([4, 4, 1], small, [1, 4, 3]).map(|shape| shape.padding_after()), Ok([0, 1, 0]));
+    let groups = new([4, 6, 3], small, small).expect_err("4 channels in 3 groups");
+    assert_eq!(groups, "4 input channels do not fall into 3 equal groups");
+    let kernel = new([4, 4, 1], [1, 0, 3], small).expect_err("an empty kernel");
+    assert_eq!(kernel, "spatial axis 1: the window is 0, expected at least 1");
+    let output = new([4, 4, 1], small, [1, usize::MAX / 2, usize::MAX / 2]);
+    assert!(output.expect_err("a huge output").contains("too"));
+}
+
+#[test]
+#[should_panic(expected = "a working memory of")]
+fn too_little_working_memory_is_refused() {
+    let shape = square(1, [8, 8, 1], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
+    let (x, w, mut y) = ([0f32; 200], [0f32; 576], [0f32; 200]);
+    let isa = Isa::detect();
+    convolution(isa, &Serial, Algorithm::Im2col, &shape, &x, &w, None, false, &mut y, &mut []);
+}
