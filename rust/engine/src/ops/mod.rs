@@ -4,27 +4,40 @@
 //! [`REGISTRY`] that gives it the name by which Python asks for it.
 
 pub mod argmax;
+pub mod assign;
 pub mod attributes;
 pub mod batch_norm;
 pub mod bias_add;
 pub mod broadcast;
 pub mod cast;
+pub mod concat;
 pub mod convolution;
 pub mod cross_entropy;
+pub mod dim_gather;
 pub mod dropout;
 pub mod elementwise;
+pub mod gather;
+pub mod gather_nd;
+pub mod indexing;
 pub mod layer_norm;
 pub mod learning_rate;
 pub mod matmul;
 pub mod matmul_update;
 pub mod moving_average;
+pub mod one_hot;
+pub mod pad;
 pub mod pooling;
 pub mod random;
 pub mod reduce;
+pub mod resample;
 pub mod reshape;
+pub mod slice;
 pub mod softmax;
+pub mod sort;
 pub mod sparse_cross_entropy;
 pub mod step_counter;
+pub mod transpose;
+pub mod triangle;
 pub mod update;
 pub mod window;
 
@@ -130,32 +143,56 @@ macro_rules! registry {
 static REGISTRY: &[Registration] = registry! {
     "adam_update" => update::AdamUpdate,
     "argmax" => argmax::Argmax,
+    "argsort" => sort::Argsort,
+    "assign" => assign::Assign,
     "avg_pool" => pooling::AvgPool,
     "batch_norm" => batch_norm::BatchNorm,
     "batch_norm_fixed" => batch_norm::BatchNormFixed,
     "bias_add" => bias_add::BiasAdd,
     "broadcast_to" => broadcast::BroadcastTo,
     "cast" => cast::Cast,
+    "concat" => concat::Concat,
     "convolution" => convolution::Convolution,
     "convolution_input_gradient" => convolution::ConvolutionInputGradient,
+    "diagonal" => triangle::Diagonal,
+    "diagonal_matrix" => triangle::DiagonalMatrix,
+    "dim_gather" => dim_gather::DimGather,
     "dropout" => dropout::Dropout,
+    "gather" => gather::Gather,
+    "gather_nd" => gather_nd::GatherNd,
     "identity" => reshape::Identity,
+    "in_top_k" => sort::InTopK,
     "layer_norm" => layer_norm::LayerNorm,
     "learning_rate" => learning_rate::LearningRate,
     "matmul" => matmul::MatMul,
     "max_pool" => pooling::MaxPool,
     "momentum_update" => update::MomentumUpdate,
     "moving_average" => moving_average::MovingAverage,
+    "one_hot" => one_hot::OneHot,
+    "pad" => pad::Pad,
     "random_mask" => random::RandomMask,
     "random_uniform" => random::RandomUniform,
     "reduce_max" => reduce::ReduceMax,
     "reduce_sum" => reduce::ReduceSum,
+    "reflection_pad2d" => resample::ReflectionPad,
+    "replication_pad2d" => resample::ReplicationPad,
     "reshape" => reshape::Reshape,
+    "scatter_nd" => gather_nd::ScatterNd,
     "sgd_update" => update::SgdUpdate,
+    "slice" => slice::Slice,
+    "slice_update" => slice::SliceUpdate,
     "softmax" => softmax::Softmax,
     "softmax_cross_entropy" => cross_entropy::SoftmaxCrossEntropy,
+    "sort" => sort::Sort,
     "sparse_softmax_cross_entropy" => sparse_cross_entropy::SparseSoftmaxCrossEntropy,
     "step_increment" => step_counter::StepIncrement,
+    "tensor_scatter_nd_add" => gather_nd::TensorScatterAdd,
+    "tensor_scatter_nd_update" => gather_nd::TensorScatterUpdate,
+    "top_k" => sort::TopK,
+    "transpose" => transpose::Transpose,
+    "tril" => triangle::Tril,
+    "unsorted_segment_sum" => gather::SegmentSum,
+    "upsample" => resample::Upsample,
 };
 
 /// The names of all operations that Python can ask for.
