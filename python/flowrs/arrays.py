@@ -89,6 +89,11 @@ def ready(array: Array, dtype: np.dtype[Any], where: str) -> Array:
     return result if result.flags.aligned else result.copy()
 
 
+def exported(array: Array) -> Array:
+    """The array for native code, which takes the buffers of arrays with one axis or more."""
+    return array if array.ndim else array.reshape(1)
+
+
 def _check_conversion(array: Array, dtype: np.dtype[Any], where: str) -> None:
     found = array.dtype
     if found.kind not in "fiub":

@@ -51,7 +51,11 @@ class Compiled:
     def run(self, inputs: list[Array]) -> list[Array]:
         """Runs the plan once."""
         outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
-        self.plan.run(inputs, self.variables, outputs)
+        self.plan.run(
+            [arrays.exported(array) for array in inputs],
+            self.variables,
+            [arrays.exported(array) for array in outputs],
+        )
         return outputs
 
 

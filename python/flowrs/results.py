@@ -55,6 +55,15 @@ class LocalBlob:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self._array, dtype, copy=copy)
 
+    def __int__(self) -> int:
+        return int(self._array.item())
+
+    def __float__(self) -> float:
+        return float(self._array.item())
+
+    def __complex__(self) -> complex:
+        return complex(self._array.item())
+
     def __getattr__(self, name: str) -> Any:
         if name == "_array":  # While it is unpickled or copied there is none yet.
             raise AttributeError(name)
@@ -73,8 +82,7 @@ def _forward(name: str) -> Callable[..., Any]:
 for _name in (
     "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod divmod rdivmod pow "
     "rpow matmul rmatmul and rand or ror xor rxor lshift rlshift rshift rrshift neg pos abs invert "
-    "lt le gt ge eq ne getitem setitem delitem len iter contains bool int float complex index "
-    "repr str format"
+    "lt le gt ge eq ne getitem setitem delitem len iter contains bool index repr str format"
 ).split():
     setattr(LocalBlob, f"__{_name}__", _forward(f"__{_name}__"))
 LocalBlob.__hash__ = None  # type: ignore[assignment]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowrs._flowrs import Variable
+from flowrs.arrays import exported
 from flowrs.errors import SessionError, UnsupportedError, VariableError
 from flowrs.trace import VariableSpec, active_trace
 
@@ -42,7 +43,7 @@ class VariableHandle:
     def numpy(self, rank: int | None = None) -> npt.NDArray[Any]:
         """A copy of the value as it is now."""
         array = np.empty(self.shape, self.dtype.numpy)
-        self.native.read_into(array)
+        self.native.read_into(exported(array))
         return array
 
     def __repr__(self) -> str:
@@ -165,7 +166,7 @@ def _first_value(spec: VariableSpec) -> VariableHandle:
             f"{spec.shape}: {error}"
         ) from error
     native = Variable(spec.name, spec.dtype.name, list(spec.shape))
-    native.assign(value)
+    native.assign(exported(value))
     return VariableHandle(spec, native)
 
 
