@@ -6,7 +6,7 @@ use super::attributes::Attributes;
 use super::cast::Cast;
 use super::{Lowering, Op, expect_inputs, with_element};
 use crate::error::Error;
-use crate::graph::{Builder, Node, ValueId};
+use crate::graph::{Builder, Node, Number, ValueId};
 use crate::step::Kernel;
 use crate::types::TensorType;
 
@@ -18,26 +18,30 @@ pub struct Reduce {
     keep: bool,
 }
 
-/// Builds sums for the registry.
-#[derive(Debug)]
-pub struct ReduceSum;
+macro_rules! registered {
+    ($($(#[$documentation:meta])* $name:ident => $reduction:ident,)*) => {$(
+        $(#[$documentation])*
+        #[derive(Debug)]
+        pub struct $name;
 
-/// Builds maxima for the registry.
-#[derive(Debug)]
-pub struct ReduceMax;
-
-impl ReduceSum {
-    /// Reads `axes` and `keepdims`.
-    pub fn from_attributes(attributes: &mut Attributes) -> Result<Reduce, Error> {
-        Reduce::from_attributes(Reduction::Sum, attributes)
-    }
+        impl $name {
+            /// Reads `axes` and `keepdims`.
+            pub fn from_attributes(attributes: &mut Attributes) -> Result<Reduce, Error> {
+                Reduce::from_attributes(Reduction::$reduction, attributes)
+            }
+        }
+    )*};
 }
 
-impl ReduceMax {
-    /// Reads `axes` and `keepdims`.
-    pub fn from_attributes(attributes: &mut Attributes) -> Result<Reduce, Error> {
-        Reduce::from_attributes(Reduction::Max, attributes)
-    }
+registered! {
+    /// Builds sums for the registry.
+    ReduceSum => Sum,
+    /// Builds maxima for the registry.
+    ReduceMax => Max,
+    /// Builds minima for the registry.
+    ReduceMin => Min,
+    /// Builds products for the registry.
+    ReduceProd => Product,
 }
 
 impl Reduce {
@@ -49,6 +53,35 @@ impl Reduce {
     /// The sum over the given axes, which are dropped.
     pub fn sum(axes: &[usize]) -> Self {
         Self { reduction: Reduction::Sum, axes: axes.to_vec(), keep: false }
+    }
+
+    /// `dy` times the product of all other factors, right where factors are 0 too: with one zero
+    /// only that one has a gradient, with several none has.
+    fn product_gradient(
+        &self,
+        g: &mut Builder,
+        x: ValueId,
+        kept: &[usize],
+        dy: ValueId,
+    ) -> Result<ValueId, Error> {
+        let is_zero = g.formula("is_zero", &[x], |f| f.operand(0).is_zero().register())?;
+        let zeros = g.derive(Self::sum(&self.axes), &[is_zero])?;
+        let zeros = g.reshape(zeros, kept)?;
+        let others = g.formula("zero_to_one", &[x], |f| {
+            let x = f.operand(0);
+            x.is_zero().choose(f.number(Number::Integer(1)), x).register()
+        })?;
+        let product = Self { keep: true, ..self.clone() };
+        let product = g.derive(product, &[others])?;
+        let product = g.reshape(product, kept)?;
+        g.formula("reduce_prod_gradient", &[x, zeros, product, dy], |f| {
+            let (x, zeros, product, dy) = (f.operand(0), f.operand(1), f.operand(2), f.operand(3));
+            let zero = f.number(Number::Integer(0));
+            let one = f.number(Number::Integer(1));
+            let of_the_zero = zeros.equal(one).choose(product, zero);
+            let of_others = zeros.is_zero().choose(product / x, zero);
+            (dy * x.is_zero().choose(of_the_zero, of_others)).register()
+        })
     }
 
     fn kept_shape(&self, x: &TensorType) -> Vec<usize> {
@@ -118,7 +151,7 @@ impl Op for Reduce {
                 let share = g.elementwise("divide", &[dy, count])?;
                 g.elementwise("multiply", &[mask, share])?
             }
-            Reduction::Product => return Err(Error::Graph("reduce_prod has no gradient".into())),
+            Reduction::Product => self.product_gradient(g, x, &kept, dy)?,
         };
         Ok(vec![Some(dx)])
     }

@@ -1,4 +1,4 @@
-//! Softmax along an axis.
+//! Softmax and its logarithm along an axis.
 
 use flowrs_kernels::softmax as kernels;
 
@@ -9,15 +9,30 @@ use crate::graph::{Builder, Node, ValueId};
 use crate::step::Kernel;
 use crate::types::TensorType;
 
-/// `exp(x) / sum(exp(x))` along `axis`.
+/// What is computed along the axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `exp(x) / sum(exp(x))`
+    Probability,
+    /// Its logarithm, which is finite where the probability is too small for its type.
+    Logarithm,
+}
+
+/// Softmax, or its logarithm, along `axis`.
 #[derive(Clone, Debug)]
 pub struct Softmax {
+    kind: Kind,
     axis: usize,
 }
 
-/// The gradient of softmax from its result and the result's gradient.
+/// Builds the logarithm for the registry.
+#[derive(Debug)]
+pub struct LogSoftmax;
+
+/// The gradient from the result and the result's gradient.
 #[derive(Clone, Debug)]
 pub struct SoftmaxGradient {
+    kind: Kind,
     axis: usize,
 }
 
@@ -26,19 +41,32 @@ fn extents(ty: &TensorType, axis: usize) -> (usize, usize, usize) {
     (outer, ty.shape[axis], ty.shape[axis + 1..].iter().product())
 }
 
+fn axis_from(attributes: &mut Attributes) -> Result<usize, Error> {
+    let axis = attributes.int("axis")?;
+    usize::try_from(axis)
+        .map_err(|_| Error::Argument(format!("axis must not be negative, found {axis}")))
+}
+
 impl Softmax {
     /// Reads `axis`.
     pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
-        let axis = attributes.int("axis")?;
-        let axis = usize::try_from(axis)
-            .map_err(|_| Error::Argument(format!("axis must not be negative, found {axis}")))?;
-        Ok(Self { axis })
+        Ok(Self { kind: Kind::Probability, axis: axis_from(attributes)? })
+    }
+}
+
+impl LogSoftmax {
+    /// Reads `axis`.
+    pub fn from_attributes(attributes: &mut Attributes) -> Result<Softmax, Error> {
+        Ok(Softmax { kind: Kind::Logarithm, axis: axis_from(attributes)? })
     }
 }
 
 impl Op for Softmax {
     fn name(&self) -> &'static str {
-        "softmax"
+        match self.kind {
+            Kind::Probability => "softmax",
+            Kind::Logarithm => "log_softmax",
+        }
     }
 
     fn attributes(&self) -> String {
@@ -61,16 +89,20 @@ impl Op for Softmax {
         dy: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, Error> {
         let Some(dy) = dy[0] else { return Ok(vec![None]) };
-        let op = SoftmaxGradient { axis: self.axis };
+        let op = SoftmaxGradient { kind: self.kind, axis: self.axis };
         Ok(vec![Some(g.derive(op, &[node.outputs[0], dy])?)])
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let (outer, depth, inner) = extents(lowering.inputs[0], self.axis);
-        let isa = lowering.settings.isa;
+        let (isa, kind) = (lowering.settings.isa, self.kind);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, y) = (step.input::<T>(0), step.output::<T>(0));
-            kernels::softmax(isa, step.parallel(), outer, depth, inner, x, y);
+            let run = match kind {
+                Kind::Probability => kernels::softmax::<T>,
+                Kind::Logarithm => kernels::log_softmax::<T>,
+            };
+            run(isa, step.parallel(), outer, depth, inner, x, y);
             Ok(())
         })))
     }
@@ -78,7 +110,10 @@ impl Op for Softmax {
 
 impl Op for SoftmaxGradient {
     fn name(&self) -> &'static str {
-        "softmax_gradient"
+        match self.kind {
+            Kind::Probability => "softmax_gradient",
+            Kind::Logarithm => "log_softmax_gradient",
+        }
     }
 
     fn attributes(&self) -> String {
@@ -92,10 +127,14 @@ impl Op for SoftmaxGradient {
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let (outer, depth, inner) = extents(lowering.inputs[0], self.axis);
-        let isa = lowering.settings.isa;
+        let (isa, kind) = (lowering.settings.isa, self.kind);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (y, dy, dx) = (step.input::<T>(0), step.input::<T>(1), step.output::<T>(0));
-            kernels::softmax_gradient(isa, step.parallel(), outer, depth, inner, y, dy, dx);
+            let run = match kind {
+                Kind::Probability => kernels::softmax_gradient::<T>,
+                Kind::Logarithm => kernels::log_softmax_gradient::<T>,
+            };
+            run(isa, step.parallel(), outer, depth, inner, y, dy, dx);
             Ok(())
         })))
     }

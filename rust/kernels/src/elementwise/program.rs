@@ -13,6 +13,25 @@ pub enum Number {
     Integer(i64),
 }
 
+impl Number {
+    /// The number as a float, rounded if it must be.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Float(value) => value,
+            Number::Integer(value) => value as f64,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Float(value) => write!(formatter, "{value}"),
+            Number::Integer(value) => write!(formatter, "{value}"),
+        }
+    }
+}
+
 /// One step of a program. Comparisons give 1 or 0 in the compute type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

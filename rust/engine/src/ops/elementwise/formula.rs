@@ -119,7 +119,7 @@ impl<'a> Term<'a> {
 }
 
 macro_rules! methods {
-    (unary: $($unary:ident $operation:ident,)* binary: $($binary:ident $of_two:ident,)*) => {
+    (unary [$($unary:ident $operation:ident,)*] binary [$($binary:ident $of_two:ident,)*]) => {
         #[allow(missing_docs, reason = "the names are those of the operations")]
         impl Term<'_> {
             $(pub fn $unary(self) -> Self { self.unary(Operation::$operation) })*
@@ -131,17 +131,19 @@ macro_rules! methods {
 }
 
 methods! {
-    unary:
+    unary [
     abs Abs, acos Acos, acosh Acosh, asin Asin, asinh Asinh, atan Atan, atanh Atanh, ceil Ceil,
     cos Cos, cosh Cosh, erf Erf, erfc Erfc, exp Exp, expm1 Expm1, floor Floor, is_zero IsZero,
     lgamma Lgamma, log Log, log1p Log1p, log_sigmoid LogSigmoid, reciprocal Reciprocal,
     reciprocal_no_nan ReciprocalNoNan, relu Relu, rint Rint, rsqrt Rsqrt, sigmoid Sigmoid,
     sign Sign, sin Sin, sinh Sinh, softplus Softplus, sqrt Sqrt, square Square, tan Tan, tanh Tanh,
-    binary:
+    ]
+    binary [
     atan2 Atan2, equal Equal, floor_divide FloorDivide, floor_mod FloorMod, greater Greater,
     greater_equal GreaterEqual, less Less, less_equal LessEqual, logical_and LogicalAnd,
     maximum Maximum, minimum Minimum, not_equal NotEqual, power Power,
     relu_gradient ReluGradient,
+    ]
 }
 
 macro_rules! operators {
