@@ -1,0 +1,101 @@
+"""The libraries that are compared, behind one interface.
+
+``engines/<module>.py`` has a function ``setup(task) -> step``. The step takes a batch of NumPy
+arrays as a user has them, does the case's work with it, and returns the loss as a Python float, so
+that no library can leave work undone or under way. A case that an engine cannot do raises
+``NotImplementedError`` in ``setup``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+from harness.case import Case
+
+Array = npt.NDArray[Any]
+Step = Callable[[Array, Array], float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an engine prepares for: a case, the first weights, and a number of threads."""
+
+    case: Case
+    weights: dict[str, Array]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A library in one of the ways of using it.
+
+    Attributes:
+        name: what the report calls it.
+        module: the file here; also what is imported to use the library.
+        packages: the distributions whose versions the report gives.
+        variant: passed to ``setup`` where a module has several ways.
+        only_with_all: measured only when everything is asked for.
+        environment: variables that must be set before the library is imported; ``{threads}`` stands
+            for the number of threads.
+    """
+
+    name: str
+    module: str
+    packages: tuple[str, ...]
+    variant: str | None = None
+    only_with_all: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library can be imported here."""
+        return importlib.util.find_spec(self.module) is not None
+
+    def setup(self, task: Task) -> Step:
+        """Imports the library, sets its threads and prepares the case."""
+        module = importlib.import_module(f"engines.{self.module}")
+        return module.setup(task) if self.variant is None else module.setup(task, self.variant)
+
+
+_TORCH = {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"}
+
+ENGINES = {
+    engine.name: engine
+    for engine in [
+        Engine("flowrs", "flowrs", ("flowrs",), environment={"FLOWRS_NUM_THREADS": "{threads}"}),
+        Engine("numpy", "numpy", ("numpy",), environment={"OPENBLAS_NUM_THREADS": "{threads}"}),
+        Engine("torch", "torch", ("torch",), variant="eager", environment=_TORCH),
+        Engine(
+            "torch-compile",
+            "torch",
+            ("torch",),
+            variant="compile",
+            only_with_all=True,
+            environment=_TORCH,
+        ),
+        Engine(
+            "jax",
+            "jax",
+            ("jax", "jaxlib"),
+            # XLA sizes its thread pool by this variable.
+            environment={"JAX_PLATFORMS": "cpu", "NPROC": "{threads}"},
+        ),
+        Engine(
+            "tensorflow",
+            "tensorflow",
+            ("tensorflow_cpu", "tensorflow"),
+            environment={
+                "TF_NUM_INTRAOP_THREADS": "{threads}",
+                "TF_NUM_INTEROP_THREADS": "{threads}",
+                "OMP_NUM_THREADS": "{threads}",
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                "CUDA_VISIBLE_DEVICES": "",
+            },
+        ),
+    ]
+}

@@ -1,0 +1,179 @@
+"""Rounds: engines take turns, so that what disturbs the machine disturbs all of them alike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from engines import ENGINES
+
+from harness import data
+from harness.case import Case, check_losses
+from harness.machine import Peak
+from harness.workers import Worker, WorkerError
+
+Say = Callable[[str], None]
+
+REFERENCE = "flowrs"
+
+
+@dataclass
+class Series:
+    """What one engine did with one number of threads, round by round.
+
+    Attributes:
+        trouble: why there are no times: a wrong result, or a failure; None where all is well.
+        seconds: of a step (or an import), the mean over the round.
+        cores: share of a core that the engine used.
+        others: share of a core that all other processes used at that time.
+    """
+
+    engine: str
+    threads: int
+    trouble: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    steps: int = 1
+    seconds: list[float] = field(default_factory=list)
+    cores: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """Everything that was found out about a case.
+
+    Attributes:
+        absent: engines that are not installed.
+        peaks: FLOP/s that the machine could do, by number of threads, one for each round.
+    """
+
+    case: Case
+    series: list[Series]
+    absent: list[str]
+    peaks: dict[int, list[float]] = field(default_factory=dict)
+
+    @property
+    def believed(self) -> list[Series]:
+        """The series that have times."""
+        return [series for series in self.series if series.trouble is None and series.seconds]
+
+    @property
+    def failed(self) -> list[Series]:
+        """The series that have none, because something was wrong."""
+        return [series for series in self.series if series.trouble is not None]
+
+    def find(self, engine: str, threads: int) -> Series | None:
+        """The believed series of an engine."""
+        matching = (s for s in self.believed if (s.engine, s.threads) == (engine, threads))
+        return next(matching, None)
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers, for later comparisons."""
+        return {
+            "case": self.case.name,
+            "absent": self.absent,
+            "peaks": self.peaks,
+            "series": [asdict(series) for series in self.series],
+        }
+
+
+def ratio(series: Series, reference: Series) -> float:
+    """How many times as fast the reference is: the median over rounds of the rounds' ratios."""
+    pairs = zip(series.seconds, reference.seconds, strict=True)
+    return median(own / other for own, other in pairs)
+
+
+def measure_steps(
+    case: Case, engines: list[str], threads: list[int], rounds: int, say: Say
+) -> Outcome:
+    """Checks the losses of each engine and, if ``rounds`` is above 0, times its steps."""
+    installed, absent = _installed(engines)
+    outcome = Outcome(case, [], absent)
+    workers: list[tuple[Worker, Series]] = []
+    peak = Peak(threads) if rounds else None
+    try:
+        for count in threads:
+            for engine in installed:
+                say(f"{engine}, {_threads(count)}: set up and check the first losses")
+                worker, series = Worker(engine, case.name, count), Series(engine, count)
+                workers.append((worker, series))
+                outcome.series.append(series)
+                _prepare(worker, series, case)
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            for worker, series in workers:
+                if series.trouble is None:
+                    _round(worker, series)
+            for count, rate in peak.measure().items() if peak else ():
+                outcome.peaks.setdefault(count, []).append(rate)
+    finally:
+        for worker, _ in workers:
+            worker.close()
+    return outcome
+
+
+def _prepare(worker: Worker, series: Series, case: Case) -> None:
+    assert case.golden is not None
+    try:
+        answer = worker.ask("prepare")
+    except WorkerError as error:
+        series.trouble = str(error)
+        return
+    series.versions, series.steps = answer["versions"], max(answer["steps"], 1)
+    expected = data.golden_losses(case.golden)
+    series.trouble = check_losses(case.golden, expected, answer["losses"])
+
+
+def _round(worker: Worker, series: Series) -> None:
+    try:
+        answer = worker.ask(f"round {series.steps}")
+    except WorkerError as error:
+        series.trouble = str(error)
+        return
+    series.seconds.append(answer["seconds"] / series.steps)
+    series.cores.append(answer["cores"])
+    series.others.append(answer["others"])
+
+
+def measure_imports(case: Case, engines: list[str], rounds: int, say: Say) -> Outcome:
+    """Times ``import`` of each engine's library, each time in an interpreter of its own."""
+    installed, absent = _installed(engines)
+    all_series = [Series(engine, 1) for engine in installed]
+    # The first round fills the caches of the system and writes what Python keeps compiled.
+    for number in range(rounds + 1):
+        say(f"round {number} of {rounds}" if number else "first imports, not counted")
+        for series in all_series:
+            if series.trouble is not None:
+                continue
+            try:
+                seconds = _time_import(ENGINES[series.engine].module)
+            except subprocess.CalledProcessError as error:
+                series.trouble = error.stderr.strip().splitlines()[-1]
+                continue
+            if number:
+                series.seconds.append(seconds)
+    return Outcome(case, all_series, absent)
+
+
+def _time_import(module: str) -> float:
+    program = (
+        f"import time; start = time.perf_counter(); import {module}; "
+        "print(time.perf_counter() - start)"
+    )
+    # Isolated, and so without the caller's PYTHONPATH and PYTHONDONTWRITEBYTECODE.
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def _installed(engines: list[str]) -> tuple[list[str], list[str]]:
+    there = {engine: ENGINES[engine].is_installed for engine in engines}
+    return [name for name in engines if there[name]], [n for n in engines if not there[n]]
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread" + ("s" if count > 1 else "")
