@@ -206,7 +206,7 @@ def table(
 
 
 def display_width(text: str) -> int:
-    """The number of columns that a text takes on a screen.
+    r"""The number of columns that a text takes on a screen.
 
     Args:
         text: one line.
@@ -215,7 +215,7 @@ def display_width(text: str) -> int:
         The width: 2 for wide East Asian characters, 0 for combining ones, 1 for others.
 
     Example:
-        >>> display_width("ab"), display_width("数字"), display_width("e\\u0301")
+        >>> display_width("ab"), display_width("数字"), display_width("e\u0301")
         (2, 4, 1)
     """
     return sum(_character_width(character) for character in text)

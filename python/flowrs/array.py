@@ -1,4 +1,4 @@
-"""Functions on blobs that stand at the top of the API: ``flow.reshape``, ``flow.matmul`` and so on."""
+"""Functions on blobs at the top of the API: ``flow.reshape``, ``flow.matmul`` and so on."""
 
 from __future__ import annotations
 

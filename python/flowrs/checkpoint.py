@@ -132,7 +132,7 @@ class FileBackendVariableBlob:
         """The mapped file as an array of the given shape and dtype, which must fit its size."""
         mapping = self._entry.map(mode == "c")
         little_endian = dtype.numpy.newbyteorder("<")
-        return np.frombuffer(mapping, little_endian).reshape(shape)
+        return np.frombuffer(memoryview(mapping), little_endian).reshape(shape)
 
     def __repr__(self) -> str:
         if self._meta is None:

@@ -295,7 +295,7 @@ def global_function(
             'global_function(type="predict", function_config=config)',
             file=sys.stderr,
         )
-        function_config, type = type, "predict"
+        function_config, type = type, "predict"  # noqa: A001
     if type not in ("train", "predict"):
         hint = "; write @flow.global_function() with parentheses" if callable(type) else ""
         raise ArgumentError(

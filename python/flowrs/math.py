@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flowrs.blob import Blob, Scalar
 from flowrs.errors import ArgumentError, ArgumentTypeError
-from flowrs.trace import current_trace
+from flowrs.trace import Attribute, current_trace
 
 #: An axis, several of them, or None for all.
 Axes = int | Sequence[int] | None
@@ -35,7 +35,9 @@ def _operand(op: str, value: Blob | Scalar, like: Blob) -> Blob:
             f"math.{op}: expected a blob, an int or a float, found {type(value).__name__}"
         )
     if not like.dtype.is_floating_point and value != int(value):
-        raise ArgumentError(f"math.{op}: {value} is no {like.dtype}; cast the blob to a float first")
+        raise ArgumentError(
+            f"math.{op}: {value} is no {like.dtype}; cast the blob to a float first"
+        )
     return like.trace.constant(value, like.dtype, (1,))
 
 
@@ -136,7 +138,7 @@ def _reduce(
 ) -> tuple[Blob, list[int]]:
     trace = current_trace(f"math.{op}")
     axes = axes_of(f"math.{op}", axis, len(x.shape))
-    attributes = {"axes": axes, "keepdims": bool(keepdims)}
+    attributes: dict[str, Attribute] = {"axes": axes, "keepdims": bool(keepdims)}
     return trace.apply(op, [x], attributes, name=name, prefix=prefix)[0], axes
 
 
@@ -184,9 +186,7 @@ def reduce_mean(
     return multiply(total, 1.0 / count if count else float("nan"), name)
 
 
-def reduce_max(
-    x: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None
-) -> Blob:
+def reduce_max(x: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None) -> Blob:
     """The maximum over axes, arguments as :func:`reduce_sum`; equal maxima share the gradient."""
     return _reduce("reduce_max", "ReduceMax", x, axis, keepdims, name)[0]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import flowrs.typing as tp
 import numpy as np
 import numpy.typing as npt
 
 import flowrs as flow
+import flowrs.typing as tp
 from flowrs._terminal import Progress, format_bytes, format_duration, table
 from flowrs.data._batches import Images, Labels
 from flowrs.data.mnist import mnist_is_local
@@ -148,13 +148,13 @@ def _new_session(test: Split, extended: bool) -> tuple[TrainJob, PredictJob]:
         loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, network(images))
         schedule = flow.optimizer.PiecewiseConstantScheduler([], [0.1])
         flow.optimizer.SGD(schedule, momentum=0).minimize(loss)
-        return loss
+        return loss  # type: ignore[return-value]
 
     @flow.global_function(type="predict")
     def predict_job(
         images: tp.Numpy.Placeholder((test_batch_size, 1, 28, 28), dtype=flow.float),  # type: ignore[valid-type]
     ) -> tp.Numpy:
-        return network(images)
+        return network(images)  # type: ignore[no-any-return]
 
     return train_job, predict_job
 
@@ -215,6 +215,7 @@ def _open_again(path: Path, test: Split, before: Answers) -> None:
     begun = time.perf_counter()
     opened = flow.checkpoint.get(str(path))
     seconds = time.perf_counter() - begun
+    assert isinstance(opened, dict)
     weight = opened["dense1-weight"].memmap()
     print(f"   {len(opened)} variables opened in {format_duration(seconds)}, without reading them;")
     print(f"   dense1-weight is a {type(weight).__name__} of {weight.dtype}, {weight.shape}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentError, ArgumentTypeError, GraphError, UnsupportedError

@@ -49,7 +49,7 @@ def _finite(what: str, value: float) -> float:
 
 
 class PiecewiseConstantScheduler(LearningRateScheduler):
-    """``values[i]`` with ``i`` the first index where ``step <= boundaries[i]``, else the last value.
+    """``values[i]``, ``i`` the first index where ``step <= boundaries[i]``, else the last value.
 
     Args:
         boundaries: ascending steps; a boundary belongs to the piece before it.
@@ -90,7 +90,7 @@ class PiecewiseConstantScheduler(LearningRateScheduler):
 
 
 class CosineScheduler(LearningRateScheduler):
-    """``base_lr * ((1 - alpha) * (1 + cos(pi * c / steps)) / 2 + alpha)``, ``c = min(step, steps)``.
+    """``base_lr * ((1 - alpha) * (1 + cos(pi * c / steps)) / 2 + alpha)``, c: step, at most steps.
 
     Args:
         base_lr: the rate at step 0.
