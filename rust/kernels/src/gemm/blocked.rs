@@ -5,23 +5,32 @@
 //! cache, and through the rows in nearly equal groups of at most as many as a kernel has. Operands
 //! are read where they are unless their layout forbids it or costs more than a copy.
 
+use std::cell::RefCell;
+
 use super::epilogue::{Epilogue, finish};
 use super::matrix::{Block, Matrix, MatrixMut};
 use super::microkernel::{Sizes, Tile, WIDE, sizes};
-use super::pack::{Buffer, pack_columns, pack_rows};
+use super::pack::{Buffer, LINE, pack_columns, pack_rows};
 use crate::parallel::Parts;
 use crate::{Float, Isa, Parallel};
 
-/// The longest stretch of the depth that is summed before it is added to the result.
-const DEPTH: usize = 1024;
+/// The longest stretch of the depth that is summed before it is added to the result: rounding errors
+/// grow with the length of a sum, and a stretch of `b`'s panel stays in the cache.
+const DEPTH: usize = 256;
 /// Multiplications that a task has at least, so that handing it to a thread pays.
 const TASK_WORK: usize = 128 * 1024;
 /// Groups of rows that make a copy of a panel of `b` pay.
 const REUSE: usize = 4;
-/// Bytes of a page.
+/// Bytes of a page of memory.
 const PAGE: usize = 4096;
 /// Panels that are enough for all threads; fewer are cut into groups of rows too.
 const ENOUGH_PANELS: usize = 8;
+
+thread_local! {
+    /// Where a thread packs its panel of `b`; at most 256 KiB, since a panel is [`DEPTH`] deep. Memory
+    /// from the allocator would be given back to the system and fetched again for each task.
+    static BUFFER: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
+}
 
 /// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes.
 pub(super) fn gemm<T: Float>(
@@ -39,17 +48,17 @@ pub(super) fn gemm<T: Float>(
     let c_row = c.row_stride();
     let parts = Parts::new(c.data());
     parallel.for_each(cut.tasks(), &|task| {
-        let (panels, row_groups) = cut.task(task);
-        let mut buffer = Buffer::new();
-        for panel in panels {
-            let (column, columns) = cut.columns(panel);
-            let wide = columns > cut.sizes.lanes;
-            let width = if wide { WIDE * cut.sizes.lanes } else { cut.sizes.lanes };
-            let pack_b = cut.pack_b || columns < width;
-            for block in 0..cut.depth_blocks {
+        BUFFER.with_borrow_mut(|buffer| {
+            let (panels, row_groups) = cut.task(task);
+            for (panel, block) in
+                panels.flat_map(|panel| (0..cut.depth_blocks).map(move |b| (panel, b)))
+            {
+                let (column, columns) = cut.columns(panel);
                 let (start, depth) = cut.depth(block);
+                let wide = columns > cut.sizes.lanes;
+                let width = if wide { WIDE * cut.sizes.lanes } else { cut.sizes.lanes };
                 let panel_b = b.block(start, depth, column, columns);
-                let (b_pointer, b_step) = if pack_b {
+                let (b_pointer, b_step) = if cut.pack_b || columns < width {
                     let packed = buffer.take(depth * width);
                     pack_columns(isa, panel_b, width, packed);
                     (packed.as_ptr(), width)
@@ -65,6 +74,7 @@ pub(super) fn gemm<T: Float>(
                     } else {
                         (tile_a.data().as_ptr(), tile_a.row_stride(), tile_a.column_stride())
                     };
+                    let (ahead, ahead_step) = cut.ahead(b, panel, block, group - row_groups.start);
                     // SAFETY: the tasks' panels and groups of rows do not overlap, and `Parallel`
                     // runs each task once.
                     let mut c =
@@ -79,6 +89,8 @@ pub(super) fn gemm<T: Float>(
                         c: c.pointer(),
                         c_row,
                         columns,
+                        ahead,
+                        ahead_step,
                         alpha,
                         beta: if block == 0 { beta } else { T::ONE },
                     };
@@ -92,7 +104,7 @@ pub(super) fn gemm<T: Float>(
                     }
                 }
             }
-        }
+        });
     });
 }
 
@@ -142,10 +154,9 @@ impl Cut {
         let panels_per_task =
             if row_parts > 1 { 1 } else { TASK_WORK.div_ceil(panel_work).clamp(1, panels) };
         let adjacent = |stride: usize| stride == 1;
-        // Rows a multiple of a page apart would compete for the same few places in the cache.
-        let row_bytes = a.row_stride() * size_of::<T>();
-        let page_apart = row_bytes.is_multiple_of(PAGE) && panels >= ENOUGH_PANELS;
-        let pack_a = !adjacent(a.row_stride()) && (!adjacent(a.column_stride()) || page_apart);
+        // Rows that a kernel reads in steps of this many bytes lie on a page of their own each.
+        let spread = a.column_stride() * size_of::<T>() >= PAGE / 4 && panels >= REUSE;
+        let pack_a = !adjacent(a.column_stride()) && (!adjacent(a.row_stride()) || spread);
         let pack_b = !adjacent(b.column_stride()) || row_groups >= REUSE;
         let depth_blocks = k.div_ceil(DEPTH);
         Cut {
@@ -193,6 +204,31 @@ impl Cut {
         }
         let boundary = |group: usize| group * pairs / groups * 2;
         (boundary(group), boundary(group + 1) - boundary(group))
+    }
+
+    /// Where the next part of `b` lies, and the distance between its lines that a tile's steps fetch:
+    /// the first groups of rows fetch one line of each row (or column) of `b`.
+    fn ahead<T: Float>(
+        &self,
+        b: Matrix<T>,
+        panel: usize,
+        block: usize,
+        group: usize,
+    ) -> (*const T, usize) {
+        let (panel, block) =
+            if block + 1 < self.depth_blocks { (panel, block + 1) } else { (panel + 1, 0) };
+        let line = LINE / size_of::<T>();
+        if panel >= self.panels || group >= WIDE * self.sizes.lanes / line {
+            return (b.data().as_ptr(), 0);
+        }
+        let (column, columns) = self.columns(panel);
+        let (start, depth) = self.depth(block);
+        let next = b.block(start, depth, column, columns).data().as_ptr();
+        if b.column_stride() == 1 {
+            (next.wrapping_add(group * line), b.row_stride())
+        } else {
+            (next.wrapping_add(group * depth * line), line)
+        }
     }
 
     /// The first step of a depth block and their number: nearly equal.
