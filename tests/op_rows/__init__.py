@@ -1,0 +1,1 @@
+"""The rows of the op table: each module but ``draws`` and ``row`` has a list ``ROWS``."""

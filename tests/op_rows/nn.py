@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from op_table import Array, Input, Row, Shape, distinct, normal, tied
 
 import flowrs as flow
 from flowrs.blob import Blob
+from op_rows.draws import Array, Shape, distinct, normal, tied
+from op_rows.row import Input, Row
 
 Pairs = list[tuple[int, int]]
 
@@ -184,7 +185,7 @@ def _fused_convolution_row(data_format: str, relu: bool) -> Row:
         function,
         (Input(x), Input(w), Input((4,))),
         reference,
-        ("convolution", "bias_add", "relu"),
+        ("convolution", "bias_add", "relu") if relu else ("convolution", "bias_add"),
         units=8,
         magnitude=lambda x, w, b: case(np.abs(x), np.abs(w)) + 3,
         gradient_units=256,
@@ -193,7 +194,7 @@ def _fused_convolution_row(data_format: str, relu: bool) -> Row:
 
 def _transposed_row(case: Convolution) -> Row:
     strides, padding, data_format, dilations, _ = case.arguments
-    y = case(np.empty(case.x), np.empty(case.w)).shape
+    y = case(np.zeros(case.x), np.zeros(case.w)).shape
     return Row(
         f"conv2d_transpose-{_label(case)}",
         lambda y, w: flow.nn.conv2d_transpose(
