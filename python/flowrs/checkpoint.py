@@ -41,12 +41,13 @@ class FileBackendVariableBlob:
             have none.
     """
 
-    __slots__ = ("_entry", "_meta", "file_path", "has_meta_info_")
+    __slots__ = ("_absolute_path", "_entry", "_meta", "file_path", "has_meta_info_")
 
     def __init__(self, entry: CheckpointEntry) -> None:
         self._entry = entry
         self._meta = entry.meta
         self.file_path = os.fspath(entry.file_path)
+        self._absolute_path = os.path.abspath(self.file_path)
         self.has_meta_info_ = self._meta is not None
 
     @property
@@ -114,7 +115,7 @@ class FileBackendVariableBlob:
         if mode not in ("r", "c"):
             raise ArgumentError(f'memmap: mode must be "r" or "c", not {mode!r}')
         array = self._mapped(mode).view(np.memmap)
-        array.filename = os.path.abspath(self.file_path)
+        array.filename = self._absolute_path
         array.offset = 0
         array.mode = mode
         return array
