@@ -1,8 +1,9 @@
 //! Operations: what each means, how it differentiates, and which kernel runs it.
 //!
-//! One file an operation (or a row of the table in `elementwise.rs`), and one line in
+//! One file an operation (or a row of the table in `elementwise`), and one line in
 //! [`REGISTRY`] that gives it the name by which Python asks for it.
 
+pub mod add_n;
 pub mod argmax;
 pub mod assign;
 pub mod attributes;
@@ -142,6 +143,7 @@ macro_rules! registry {
 /// The operations that are not rows of the elementwise table.
 static REGISTRY: &[Registration] = registry! {
     "adam_update" => update::AdamUpdate,
+    "add_n" => add_n::AddN,
     "argmax" => argmax::Argmax,
     "argsort" => sort::Argsort,
     "assign" => assign::Assign,
@@ -164,6 +166,7 @@ static REGISTRY: &[Registration] = registry! {
     "in_top_k" => sort::InTopK,
     "layer_norm" => layer_norm::LayerNorm,
     "learning_rate" => learning_rate::LearningRate,
+    "log_softmax" => softmax::LogSoftmax,
     "matmul" => matmul::MatMul,
     "max_pool" => pooling::MaxPool,
     "momentum_update" => update::MomentumUpdate,
@@ -173,6 +176,8 @@ static REGISTRY: &[Registration] = registry! {
     "random_mask" => random::RandomMask,
     "random_uniform" => random::RandomUniform,
     "reduce_max" => reduce::ReduceMax,
+    "reduce_min" => reduce::ReduceMin,
+    "reduce_prod" => reduce::ReduceProd,
     "reduce_sum" => reduce::ReduceSum,
     "reflection_pad2d" => resample::ReflectionPad,
     "replication_pad2d" => resample::ReplicationPad,
@@ -184,6 +189,7 @@ static REGISTRY: &[Registration] = registry! {
     "softmax" => softmax::Softmax,
     "softmax_cross_entropy" => cross_entropy::SoftmaxCrossEntropy,
     "sort" => sort::Sort,
+    "sparse_cross_entropy" => sparse_cross_entropy::SparseCrossEntropy,
     "sparse_softmax_cross_entropy" => sparse_cross_entropy::SparseSoftmaxCrossEntropy,
     "step_increment" => step_counter::StepIncrement,
     "tensor_scatter_nd_add" => gather_nd::TensorScatterAdd,
