@@ -118,7 +118,7 @@ $(BIN)/.dev: requirements-dev.txt $(BIN)/.maturin
 	@$(BIN)/pip install --quiet --requirement requirements-dev.txt numpy
 	@touch $@
 
-WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
+WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE NOTICE \
     $(shell find python rust/*/Cargo.toml rust/*/src -type f ! -name '*.so' ! -name '*.py[co]')
 
 $(WHEELS)/.built: $(WHEEL_SOURCES) | $(BIN)/.maturin
