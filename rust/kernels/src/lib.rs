@@ -2,8 +2,8 @@
 //! optimizer updates.
 //!
 //! A kernel takes slices and sizes and writes slices. It knows no graph and no Python, owns no
-//! threads and keeps no state; the only thing decided at run time is the instruction set, which the
-//! caller hands in as an [`Isa`]. A kernel that has work for several threads asks its caller through
+//! threads and keeps nothing between calls but a little scratch memory; the only thing decided at run
+//! time is the instruction set, which the caller hands in as an [`Isa`]. A kernel that has work for several threads asks its caller through
 //! [`Parallel`].
 //!
 //! **Determinism.** Work is cut by the shape of the problem, never by the number of threads, and

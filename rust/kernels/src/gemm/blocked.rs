@@ -206,8 +206,9 @@ impl Cut {
         (boundary(group), boundary(group + 1) - boundary(group))
     }
 
-    /// Where the next part of `b` lies, and the distance between its lines that a tile's steps fetch:
-    /// the first groups of rows fetch one line of each row (or column) of `b`.
+    /// Where the rows of the next part of `b` lie, and their distance: while it computes, each of the
+    /// first groups of rows fetches one line of all of them. Transposed, `b` is read along its lines,
+    /// which the CPU foresees by itself.
     fn ahead<T: Float>(
         &self,
         b: Matrix<T>,
@@ -218,17 +219,14 @@ impl Cut {
         let (panel, block) =
             if block + 1 < self.depth_blocks { (panel, block + 1) } else { (panel + 1, 0) };
         let line = LINE / size_of::<T>();
-        if panel >= self.panels || group >= WIDE * self.sizes.lanes / line {
+        let lines = WIDE * self.sizes.lanes / line;
+        if b.column_stride() != 1 || panel >= self.panels || group >= lines {
             return (b.data().as_ptr(), 0);
         }
         let (column, columns) = self.columns(panel);
         let (start, depth) = self.depth(block);
-        let next = b.block(start, depth, column, columns).data().as_ptr();
-        if b.column_stride() == 1 {
-            (next.wrapping_add(group * line), b.row_stride())
-        } else {
-            (next.wrapping_add(group * depth * line), line)
-        }
+        let next = b.block(start, depth, column, columns);
+        (next.data().as_ptr().wrapping_add(group * line), next.row_stride())
     }
 
     /// The first step of a depth block and their number: nearly equal.

@@ -2,7 +2,11 @@
 //!
 //! A tile is `MR` rows by `NV` vectors; its sums are that many registers.
 
-use super::lanes::{Lanes, Plain};
+use super::lanes::{Lanes, Plain, prefetch};
+use super::pack::Transposer;
+#[cfg(target_arch = "x86_64")]
+use super::pack::{AVX2_TRANSPOSER, AVX512_TRANSPOSER};
+use super::skinny::Dots;
 use crate::Float;
 use crate::isa::{Isa, Level};
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +23,9 @@ pub struct Tile<T> {
     pub(super) c: *mut T,
     pub(super) c_row: usize,
     pub(super) columns: usize,
+    /// What will be needed next: a cache line every `ahead_step`, at any address.
+    pub(super) ahead: *const T,
+    pub(super) ahead_step: usize,
     pub(super) alpha: T,
     pub(super) beta: T,
 }
@@ -70,6 +77,10 @@ pub trait GemmElement: Sized {
     fn lanes(isa: Isa) -> usize;
     #[doc(hidden)]
     fn kernel(isa: Isa, rows: usize, wide: bool, adjacent: bool) -> Kernel<Self>;
+    #[doc(hidden)]
+    fn transposer(isa: Isa) -> Option<Transposer<Self>>;
+    #[doc(hidden)]
+    fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<Self>;
 }
 
 pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
@@ -82,7 +93,8 @@ pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
 }
 
 macro_rules! gemm_elements {
-    ($($type:ident $library:ident, $portable:literal $avx2:ident $avx512:ident;)*) => {$(
+    ($($type:ident $library:ident, $portable:literal $avx2:ident $avx512:ident,
+       $avx2_transposer:expr, $avx512_transposer:expr, $dots:ident;)*) => {$(
         impl GemmElement for $type {
             fn gemm(call: super::library::Call<$type>) {
                 super::library::$library(call);
@@ -110,6 +122,20 @@ macro_rules! gemm_elements {
                     _ => choose!(portable $type Portable, rows wide adjacent; 1 2 4),
                 }
             }
+
+            fn transposer(isa: Isa) -> Option<Transposer<$type>> {
+                match isa.level() {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => $avx512_transposer,
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => $avx2_transposer,
+                    _ => None,
+                }
+            }
+
+            fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<$type> {
+                super::skinny::$dots(isa, rows, columns)
+            }
         }
     )*};
 }
@@ -129,8 +155,8 @@ macro_rules! choose {
 }
 
 gemm_elements! {
-    f32 sgemm, 4 __m256 __m512;
-    f64 dgemm, 2 __m256d __m512d;
+    f32 sgemm, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), sdots;
+    f64 dgemm, 2 __m256d __m512d, None, None, ddots;
 }
 
 macro_rules! kernels {
@@ -174,7 +200,13 @@ where
     // at steps `p < depth`, `c` in its own rows and columns, `edge` within its width.
     unsafe {
         let mut sums = [[V::splat(T::ZERO); NV]; MR];
-        let (mut a, mut b) = (tile.a, tile.b);
+        // The lines of `c` arrive while the sums are computed.
+        each_row!(row < MR => {
+            for v in 0..NV {
+                prefetch(tile.c.wrapping_add(row * tile.c_row + v * V::LANES));
+            }
+        });
+        let (mut a, mut b, mut ahead) = (tile.a, tile.b, tile.ahead);
         for _ in 0..tile.depth {
             let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
             each_row!(row < MR => {
@@ -185,6 +217,8 @@ where
             });
             a = a.wrapping_add(tile.a_step);
             b = b.wrapping_add(tile.b_step);
+            prefetch(ahead);
+            ahead = ahead.wrapping_add(tile.ahead_step);
         }
         let (alpha, beta) = (V::splat(tile.alpha), V::splat(tile.beta));
         if tile.columns == NV * V::LANES {

@@ -7,6 +7,7 @@ mod library;
 mod matrix;
 mod microkernel;
 mod pack;
+mod skinny;
 
 use crate::parallel::Parts;
 use crate::{ElementType, Float, Isa, Parallel};
@@ -57,7 +58,31 @@ pub fn gemm<T: Float>(
         GemmAlgorithm::MatrixMultiply => {
             library::gemm(isa, parallel, alpha, a, b, beta, c, epilogue)
         }
-        GemmAlgorithm::Blocked => blocked::gemm(isa, parallel, alpha, a, b, beta, c, epilogue),
+        GemmAlgorithm::Blocked => own(isa, parallel, alpha, a, b, beta, c, epilogue),
+    }
+}
+
+/// Our own kernels.
+fn own<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    alpha: T,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    beta: T,
+    mut c: MatrixMut<T>,
+    epilogue: Epilogue<T>,
+) {
+    let m = c.rows();
+    if c.columns() == 1 && c.row_stride() == 1 && m > 1 && matches!(epilogue, Epilogue::None) {
+        // A column is a row seen otherwise, and a row is what the kernels compute well.
+        let row = MatrixMut::row_major(c.data(), 1, m);
+        return own(isa, parallel, alpha, b.transposed(), a.transposed(), beta, row, epilogue);
+    }
+    if skinny::suits(a, b) {
+        skinny::gemm(isa, parallel, alpha, a, b, beta, c, epilogue);
+    } else {
+        blocked::gemm(isa, parallel, alpha, a, b, beta, c, epilogue);
     }
 }
 

@@ -1,29 +1,37 @@
 //! Copies of parts of the operands in the order in which the kernels read them.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
 use super::matrix::Matrix;
 use crate::{Float, Isa};
 
 /// Bytes of a cache line; a vector that lies across two costs two reads.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// Memory for packed operands that begins at a cache line.
-pub(super) struct Buffer<T> {
-    memory: Vec<T>,
+pub(super) struct Buffer {
+    lines: Vec<Line>,
 }
 
-impl<T: Float> Buffer<T> {
-    pub(super) fn new() -> Self {
-        Buffer { memory: Vec::new() }
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[expect(dead_code, reason = "it is read as floats")] [u8; LINE]);
+
+impl Buffer {
+    pub(super) const fn new() -> Self {
+        Buffer { lines: Vec::new() }
     }
 
     /// `length` elements of any content.
-    pub(super) fn take(&mut self, length: usize) -> &mut [T] {
-        let spare = LINE / size_of::<T>();
-        if self.memory.len() < length + spare {
-            self.memory = vec![T::ZERO; length + spare];
+    pub(super) fn take<T: Float>(&mut self, length: usize) -> &mut [T] {
+        let lines = (length * size_of::<T>()).div_ceil(LINE);
+        if self.lines.len() < lines {
+            self.lines = vec![Line([0; LINE]); lines];
         }
-        let start = self.memory.as_ptr().align_offset(LINE).min(spare);
-        &mut self.memory[start..start + length]
+        // SAFETY: the lines are initialised, aligned for any float and hold `length` of them, of
+        // which every bit pattern is one; `&mut self` is borrowed as long as the result.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), length) }
     }
 }
 
@@ -40,58 +48,120 @@ pub(super) fn pack_columns<T: Float>(isa: Isa, b: Matrix<T>, width: usize, packe
             packed[..columns].copy_from_slice(&b.data()[start..start + columns]);
         }
     } else {
-        interleave(isa, b.data(), columns, b.column_stride(), depth, b.row_stride(), width, packed);
+        interleave(isa, b.transposed(), width, packed);
     }
 }
 
 /// Writes `a` column by column.
 pub(super) fn pack_rows<T: Float>(isa: Isa, a: Matrix<T>, packed: &mut [T]) {
-    let (rows, depth) = (a.rows(), a.columns());
-    let (row_stride, step) = (a.row_stride(), a.column_stride());
-    interleave(isa, a.data(), rows, row_stride, depth, step, rows, packed);
+    interleave(isa, a, a.rows(), packed);
+}
+
+/// Transposes a square of `side` in registers: `to[i * to_stride + j] = from[j * from_stride + i]`.
+#[doc(hidden)]
+pub struct Transposer<T> {
+    side: usize,
+    /// # Safety
+    /// The CPU has the instructions of the [`Isa`] it was chosen for; `from` can be read and `to`
+    /// written in all of the square, and they do not overlap.
+    transpose: unsafe fn(from: *const T, from_stride: usize, to: *mut T, to_stride: usize),
+}
+
+/// Writes the matrix column by column: `packed[column * width + row] = matrix[row][column]`.
+fn interleave<T: Float>(isa: Isa, matrix: Matrix<T>, width: usize, packed: &mut [T]) {
+    let (rows, columns) = (matrix.rows(), matrix.columns());
+    assert!(rows <= width && columns * width <= packed.len(), "the packed matrix does not fit");
+    let (mut row, mut column_start) = (0, columns);
+    if let (Some(Transposer { side, transpose }), 1) = (T::transposer(isa), matrix.column_stride())
+    {
+        column_start = columns / side * side;
+        while row + side <= rows {
+            for column in (0..column_start).step_by(side) {
+                let square = matrix.block(row, side, column, side);
+                let to = packed[column * width + row..].as_mut_ptr();
+                // SAFETY: `transpose` is one for `isa`; `block` has checked the square, and the last
+                // element written is `(column + side - 1) * width + row + side - 1 < packed.len()`.
+                unsafe { transpose(square.data().as_ptr(), matrix.row_stride(), to, width) };
+            }
+            row += side;
+        }
+    }
+    // What is left: the rows below the squares, and the columns beside them.
+    copy_elements(isa, matrix.block(row, rows - row, 0, columns), width, &mut packed[row..]);
+    let beside = matrix.block(0, row, column_start, columns - column_start);
+    copy_elements(isa, beside, width, &mut packed[column_start * width..]);
 }
 
 per_isa! {
-    /// Writes element `p` of each of `count` lanes next to one another, for each `p`:
-    /// `packed[p * width + lane] = data[lane * stride + p * step]`.
-    fn interleave<I, T: Float>(
-        data: &[T], count: usize, stride: usize, depth: usize, step: usize, width: usize,
-        packed: &mut [T],
-    ) {
-        const SIDE: usize = 8;
-        if step != 1 {
-            for (p, packed) in packed.chunks_exact_mut(width).take(depth).enumerate() {
-                for (lane, packed) in packed[..count].iter_mut().enumerate() {
-                    *packed = data[lane * stride + p * step];
-                }
-            }
-            return;
-        }
-        let (whole_lanes, whole_depth) = (count - count % SIDE, depth - depth % SIDE);
-        for lane in (0..whole_lanes).step_by(SIDE) {
-            for p in (0..whole_depth).step_by(SIDE) {
-                let mut block = [[T::ZERO; SIDE]; SIDE];
-                for (i, row) in block.iter_mut().enumerate() {
-                    let start = (lane + i) * stride + p;
-                    row.copy_from_slice(&data[start..start + SIDE]);
-                }
-                let columns: [[T; SIDE]; SIDE] =
-                    std::array::from_fn(|i| std::array::from_fn(|j| block[j][i]));
-                for (i, column) in columns.iter().enumerate() {
-                    let start = (p + i) * width + lane;
-                    packed[start..start + SIDE].copy_from_slice(column);
-                }
-            }
-            for p in whole_depth..depth {
-                for lane in lane..lane + SIDE {
-                    packed[p * width + lane] = data[lane * stride + p];
-                }
-            }
-        }
-        for lane in whole_lanes..count {
-            for p in 0..depth {
-                packed[p * width + lane] = data[lane * stride + p];
+    /// [`interleave`], one element at a time.
+    fn copy_elements<I, T: Float>(matrix: Matrix<T>, width: usize, packed: &mut [T]) {
+        let (row_stride, column_stride) = (matrix.row_stride(), matrix.column_stride());
+        for (column, packed) in packed.chunks_mut(width).take(matrix.columns()).enumerate() {
+            let mut at = column * column_stride;
+            for packed in &mut packed[..matrix.rows()] {
+                *packed = matrix.data()[at];
+                at += row_stride;
             }
         }
     }
+}
+
+/// Transposers of float32: of loops the compiler makes single loads and stores.
+macro_rules! transposers {
+    ($($constant:ident $name:ident, $side:literal, $feature:literal, $quarter:ident => $gathered:expr;
+       $unpacklo:ident $unpackhi:ident $to_pairs:ident $unpacklo_pairs:ident $unpackhi_pairs:ident
+       $from_pairs:ident $store:ident;)*) => {$(
+        #[cfg(target_arch = "x86_64")]
+        pub(super) const $constant: Transposer<f32> =
+            Transposer { side: $side, transpose: $name };
+
+        /// # Safety
+        /// See [`Transposer`].
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $feature)]
+        unsafe fn $name(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            for column in (0..$side).step_by(4) {
+                // Four columns; the vector's quarters (or halves) hold rows j, j + 4, ..
+                let gather = |j: usize| {
+                    // SAFETY: rows and columns of the square can be read.
+                    let $quarter = |i: usize| unsafe {
+                        _mm_loadu_ps(from.add((j + 4 * i) * from_stride + column))
+                    };
+                    $gathered
+                };
+                let (a, b, c, d) = (gather(0), gather(1), gather(2), gather(3));
+                // In each quarter a 4 x 4 transposition.
+                let (ab_low, ab_high) = ($unpacklo(a, b), $unpackhi(a, b));
+                let (cd_low, cd_high) = ($unpacklo(c, d), $unpackhi(c, d));
+                let (x, y) = ($to_pairs(ab_low), $to_pairs(cd_low));
+                let (z, w) = ($to_pairs(ab_high), $to_pairs(cd_high));
+                let columns = [
+                    $unpacklo_pairs(x, y),
+                    $unpackhi_pairs(x, y),
+                    $unpacklo_pairs(z, w),
+                    $unpackhi_pairs(z, w),
+                ];
+                for (i, values) in columns.into_iter().enumerate() {
+                    // SAFETY: row `column + i` of the transposed square can be written.
+                    unsafe { $store(to.add((column + i) * to_stride), $from_pairs(values)) };
+                }
+            }
+        }
+    )*};
+}
+
+transposers! {
+    AVX512_TRANSPOSER transpose_avx512, 16, "avx512f,avx512dq", quarter => {
+        let rows = _mm512_castps128_ps512(quarter(0));
+        let rows = _mm512_insertf32x4::<1>(rows, quarter(1));
+        let rows = _mm512_insertf32x4::<2>(rows, quarter(2));
+        _mm512_insertf32x4::<3>(rows, quarter(3))
+    };
+    _mm512_unpacklo_ps _mm512_unpackhi_ps _mm512_castps_pd _mm512_unpacklo_pd _mm512_unpackhi_pd
+    _mm512_castpd_ps _mm512_storeu_ps;
+    AVX2_TRANSPOSER transpose_avx2, 8, "avx2", half => {
+        _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(0)), half(1))
+    };
+    _mm256_unpacklo_ps _mm256_unpackhi_ps _mm256_castps_pd _mm256_unpacklo_pd _mm256_unpackhi_pd
+    _mm256_castpd_ps _mm256_storeu_ps;
 }
