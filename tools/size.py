@@ -71,9 +71,9 @@ def count_python(text: str) -> Count:
             comments.add(token.start[0])
         elif token.type not in blank:
             code.update(range(token.start[0], token.end[0] + 1))
-    lines = text.splitlines()
-    documented = {number for number in documented if lines[number - 1].strip()}
-    return Count(code=len(code - documented), comments=len((comments - code) | documented))
+    written = {number for number, line in enumerate(text.splitlines(), start=1) if line.strip()}
+    explained = (documented | (comments - code)) & written
+    return Count(code=len(code - documented), comments=len(explained))
 
 
 def module_of(path: PurePosixPath) -> tuple[str, str]:
