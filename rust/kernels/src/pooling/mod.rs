@@ -1,6 +1,7 @@
 //! Maximum and average over windows, and their gradients.
 
 pub mod naive;
+mod rows;
 mod shape;
 
 use crate::{Float, Isa, Parallel};
@@ -24,8 +25,12 @@ pub fn max_pool<T: Float>(
     output: &mut [T],
     argmax: Option<&mut [u8]>,
 ) {
-    let _ = (isa, parallel);
-    naive::max_pool(shape, input, output, argmax);
+    shape.check(input, output);
+    if let Some(argmax) = &argmax {
+        assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
+        assert_eq!(argmax.len(), output.len(), "one position for each output");
+    }
+    rows::max_pool(isa, parallel, shape, input, output, argmax);
 }
 
 /// The gradient of [`max_pool`]: each window's goes to its first greatest element. Without
@@ -42,8 +47,13 @@ pub fn max_pool_gradient<T: Float>(
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
-    let _ = (isa, parallel, argmax);
-    naive::max_pool_gradient(shape, input, output_gradient, input_gradient);
+    let _ = isa;
+    shape.check(input, output_gradient);
+    assert_eq!(input_gradient.len(), input.len(), "the gradient has the input's size");
+    if let Some(argmax) = argmax {
+        assert_eq!(argmax.len(), output_gradient.len(), "one position for each output");
+    }
+    rows::max_pool_gradient(parallel, shape, input, argmax, output_gradient, input_gradient);
 }
 
 /// The average of the elements of each window that lie inside the input; 0 if none does.
@@ -57,8 +67,8 @@ pub fn avg_pool<T: Float>(
     input: &[T],
     output: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::avg_pool(shape, input, output);
+    shape.check(input, output);
+    rows::avg_pool(isa, parallel, shape, input, output);
 }
 
 /// The gradient of [`avg_pool`].
@@ -72,6 +82,7 @@ pub fn avg_pool_gradient<T: Float>(
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
-    let _ = (isa, parallel);
-    naive::avg_pool_gradient(shape, output_gradient, input_gradient);
+    let _ = isa;
+    shape.check(input_gradient, output_gradient);
+    rows::avg_pool_gradient(parallel, shape, output_gradient, input_gradient);
 }
