@@ -1,0 +1,254 @@
+"""What the passes fuse, and that fused plans compute what plain ones do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from op_jobs import ISAS, variable
+
+import flowrs as flow
+import flowrs.typing as tp
+from flowrs import _flowrs
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def graph_of(job: Any) -> Any:
+    """The graph of a job, traced for its declared shapes."""
+    flow.get_all_variables()
+    ((trace, _),) = job.job.traced.values()
+    return trace.graph
+
+
+def steps_of(plan: Any) -> list[str]:
+    """Name and kind of each step of a plan, without the places in memory."""
+    lines = [line for line in str(plan).splitlines() if line.endswith(")") and " -> (" in line]
+    heads = [line.split(" -> (")[0].rpartition(" (")[0] for line in lines]
+    return [" ".join(head.split()) for head in heads]
+
+
+def notes_of(plan: Any) -> list[str]:
+    """Why fusions were not made."""
+    return [line for line in str(plan).splitlines() if " left " in line]
+
+
+# --- What is fused -----------------------------------------------------------------------------
+
+
+def constant(rate: float) -> Any:
+    return flow.optimizer.PiecewiseConstantScheduler([], [rate])
+
+
+def mlp_job(optimizer: Callable[[], Any]) -> Any:
+    @flow.global_function(type="train")
+    def train_job(
+        images: tp.Numpy.Placeholder((100, 1, 28, 28)),
+        labels: tp.Numpy.Placeholder((100,), flow.int32),
+    ) -> tp.Numpy:
+        flat = flow.reshape(images, [100, -1])
+        hidden = flow.layers.dense(flat, 512, activation=flow.nn.relu, name="dense1")
+        logits = flow.layers.dense(hidden, 10, name="dense2")
+        loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        optimizer().minimize(loss)
+        return loss
+
+    return train_job
+
+
+PLAN_OF_THE_MLP = """\
+dense1-activation matmul[transpose_b, +bias +relu]
+dense2-bias_add matmul[transpose_b, +bias]
+SparseSoftmaxCrossEntropy_0 sparse_softmax_cross_entropy
+System-Train-LearningRate-train_job learning_rate
+System-Train-TrainStep-train_job-increment step_increment
+SparseSoftmaxCrossEntropy_0/sparse_softmax_cross_entropy_gradient \
+sparse_softmax_cross_entropy_gradient
+dense2-bias_add/reduce_sum reduce_sum[axes=[0]]
+System-Train-Update-dense2-bias sgd_update[scale=0.01, weight_decay=0]
+dense1-activation/relu_gradient matmul[+relu_gradient]
+System-Train-Update-dense1-weight matmul_sgd_update[transpose_a, scale=0.01, weight_decay=0]
+System-Train-Update-dense2-weight matmul_sgd_update[transpose_a, scale=0.01, weight_decay=0]
+dense1-bias_add/reduce_sum reduce_sum[axes=[0]]
+System-Train-Update-dense1-bias sgd_update[scale=0.01, weight_decay=0]
+"""
+
+
+def without_schedule(step: str) -> str:
+    """A step without the parameters of the learning rate."""
+    return step.split("[PiecewiseConstant")[0]
+
+
+def test_plan_of_the_mlp() -> None:
+    job = mlp_job(lambda: flow.optimizer.SGD(constant(0.1), momentum=0))
+    plan = graph_of(job).compile()
+    assert [without_schedule(step) for step in steps_of(plan)] == PLAN_OF_THE_MLP.splitlines()
+    assert notes_of(plan) == []
+
+
+def test_plan_of_the_mlp_without_fusion() -> None:
+    job = mlp_job(lambda: flow.optimizer.SGD(constant(0.1), momentum=0))
+    plan = graph_of(job).compile(fuse=False)
+    kinds = [without_schedule(step).split(" ", 1)[1].split("[")[0] for step in steps_of(plan)]
+    # Forward and backward products, but not that of the gradient of the images.
+    assert kinds.count("matmul") == 5
+    assert kinds.count("bias_add") == 2
+    assert kinds.count("relu") == kinds.count("relu_gradient") == 1
+    assert kinds.count("sgd_update") == 4
+    assert "matmul_sgd_update" not in kinds
+
+
+def test_optimizers_with_state_take_the_gradient_from_memory() -> None:
+    job = mlp_job(lambda: flow.optimizer.Adam(constant(0.1)))
+    steps = steps_of(graph_of(job).compile())
+    assert sum("adam_update[scale=0.01" in step for step in steps) == 4
+    assert not any("matmul_sgd_update" in step for step in steps)
+
+
+def test_the_traced_graph_is_left_as_it_is() -> None:
+    graph = graph_of(mlp_job(lambda: flow.optimizer.SGD(constant(0.1), momentum=0)))
+    before = str(graph)
+    graph.compile()
+    assert str(graph) == before
+    assert "# dense1-matmul\n" in before
+    assert "+bias" not in before
+
+
+# --- What is not ---------------------------------------------------------------------------------
+
+
+def test_a_product_that_is_wanted_itself_is_not_fused() -> None:
+    @flow.global_function()
+    def job(x: tp.Numpy.Placeholder((4, 3))) -> tuple[tp.Numpy, tp.Numpy]:
+        product = flow.matmul(x, x, transpose_b=True, name="product")
+        return product, flow.nn.relu(product, name="activation")
+
+    plan = graph_of(job).compile()
+    assert steps_of(plan) == ["product matmul[transpose_b]", "activation relu"]
+    assert notes_of(plan) == [
+        "relu into matmul left activation alone: the product itself is needed elsewhere"
+    ]
+
+
+def test_a_bias_on_another_axis_is_not_fused() -> None:
+    @flow.global_function()
+    def job(x: tp.Numpy.Placeholder((2, 4, 4)), b: tp.Numpy.Placeholder((4,))) -> tp.Numpy:
+        return flow.nn.bias_add(flow.matmul(x, x), b, "NCW")
+
+    kinds = [step.split(" ", 1)[1] for step in steps_of(graph_of(job).compile())]
+    assert kinds == ["matmul", "bias_add[axis=1]"]
+
+
+def test_a_gradient_that_needs_the_weight_is_not_added_to_it_in_place() -> None:
+    @flow.global_function(type="train")
+    def job() -> None:
+        w = flow.get_variable("w", (3, 3), initializer=flow.ones_initializer())
+        loss = flow.math.reduce_sum(flow.matmul(w, flow.nn.relu(w)))
+        flow.optimizer.SGD(constant(0.1), momentum=0).minimize(loss)
+
+    assert not any("matmul_sgd_update" in step for step in steps_of(graph_of(job).compile()))
+
+
+# --- Fused and plain agree -----------------------------------------------------------------------
+
+
+def random_network(rng: np.random.Generator, dtype: str) -> Any:
+    """A train job of a few layers with odd sizes, some of which decline a fusion."""
+    flow.clear_default_session()
+    batch, features, classes = (int(n) for n in rng.integers(1, 20, size=3))
+    widths = [int(n) for n in rng.integers(1, 40, size=rng.integers(0, 4))]
+    choices = iter(rng.random(size=40))
+    real = getattr(flow, dtype)
+
+    def often(share: float = 0.5) -> bool:
+        return next(choices) < share
+
+    def layer(x: Any, units: int, number: int) -> Any:
+        shape = (units, x.shape[1]) if (transposed := often()) else (x.shape[1], units)
+        weight = variable(f"w{number}", np.zeros(shape, dtype))
+        x = flow.matmul(x, weight, transpose_b=transposed, alpha=1.0 if often(0.8) else 0.5)
+        if often(0.7):
+            x = flow.nn.bias_add(x, variable(f"b{number}", np.zeros(units, dtype)))
+        return x
+
+    @flow.global_function(type="train")
+    def job(
+        x: tp.Numpy.Placeholder((batch, features), real),
+        labels: tp.Numpy.Placeholder((batch,), flow.int64),
+    ) -> tp.Numpy:
+        for number, units in enumerate(widths):
+            product = layer(x, units, number)
+            x = flow.nn.relu(product) if often(0.7) else product
+            if often(0.2):
+                x = x + product
+            if often(0.2):
+                x = flow.reshape(flow.reshape(x, [-1]), [batch, units])
+        if often(0.3) and widths:
+            square = variable("square", np.zeros((x.shape[1], x.shape[1]), dtype))
+            x = flow.matmul(flow.matmul(x, square), square)
+        logits = layer(x, classes, len(widths))
+        loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        loss = flow.math.reduce_mean(loss) if often(0.3) else loss
+        rate = constant(0.3)
+        rule = next(choices)
+        optimizer = (
+            flow.optimizer.SGD(rate, momentum=0)
+            if rule < 0.6
+            else flow.optimizer.SGD(rate, momentum=0.5)
+            if rule < 0.8
+            else flow.optimizer.Adam(rate, epsilon=0.1)
+        )
+        optimizer.minimize(loss)
+        return loss
+
+    x = rng.normal(size=(batch, features)).astype(dtype)
+    return job, [x, rng.integers(0, classes, size=batch)]
+
+
+def first_values(rng: np.random.Generator, variables: Any) -> dict[str, Array]:
+    """Random floats, none below zero where they stand for squares, and steps of zero."""
+    values = {}
+    for name, dtype, shape in variables:
+        value = rng.normal(size=shape) / 2 if dtype.startswith("float") else np.zeros(shape)
+        values[name] = (np.abs(value) if name.endswith("-v") else value).astype(dtype)
+    return values
+
+
+def outcome(plan: Any, inputs: list[Array], first: dict[str, Array], steps: int) -> list[Array]:
+    """The last results and all variables after a few runs of a plan."""
+    natives = []
+    for name, dtype, shape in plan.variables:
+        natives.append(_flowrs.Variable(name, dtype, shape))
+        natives[-1].assign(first[name])
+    outputs = [np.empty(shape, dtype) for dtype, shape in plan.outputs]
+    for _ in range(steps):
+        plan.run(inputs, natives, outputs)
+    values = [np.empty(native.shape, native.dtype) for native in natives]
+    for native, value in zip(natives, values, strict=True):
+        native.read_into(value)
+    return outputs + values
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 2e-14), ("float32", 1e-5)])
+def test_fused_and_plain_plans_of_random_networks_agree(
+    dtype: str, tolerance: float, isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWRS_ISA", isa)
+    rng = np.random.default_rng(17)
+    fused_steps = 0
+    for _ in range(60):
+        job, inputs = random_network(rng, dtype)
+        graph = graph_of(job)
+        fused, plain = graph.compile(), graph.compile(fuse=False)
+        assert fused.variables == plain.variables
+        fused_steps += len(steps_of(plain)) - len(steps_of(fused))
+        first = first_values(rng, fused.variables)
+        results = zip(
+            outcome(fused, inputs, first, 3), outcome(plain, inputs, first, 3), strict=True
+        )
+        for found, expected in results:
+            assert np.isfinite(expected).all()
+            scale = np.abs(expected).max(initial=1)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+    assert fused_steps > 200
