@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -157,7 +157,7 @@ def _first_value(spec: VariableSpec) -> VariableHandle:
     if seed is None:
         seed = seed_of_name(spec.name)
     if seed is None:
-        seed = secrets.randbits(32)
+        seed = int.from_bytes(os.urandom(4), "little")
     try:
         value = spec.initializer.draw(spec.shape, spec.dtype, seed)
     except (ArithmeticError, MemoryError, TypeError, ValueError) as error:
