@@ -1,5 +1,6 @@
 //! Checkpoint directories for Python.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -167,27 +168,36 @@ pub(crate) fn save_checkpoint(
     py.detach(|| save(&path, &held)).map_err(checkpoint)
 }
 
-/// Holds all variables, in the order of their names as runs do, and saves what they hold.
+/// Holds all variables at once, and saves what they hold.
 fn save(path: &Path, held: &[(String, Meta, Held)]) -> core::Result<()> {
-    let guards: Vec<Option<ReadGuard<'_>>> = held
-        .iter()
-        .map(|(_, _, source)| match source {
-            Held::Variable(variable) => Some(variable.read()),
-            Held::Array(_) => None,
-        })
-        .collect();
+    let guards = read_all(held);
     let described: Vec<core::Variable<'_>> = held
         .iter()
-        .zip(&guards)
-        .map(|((name, meta, source), guard)| core::Variable {
+        .map(|(name, meta, source)| core::Variable {
             name,
             meta: meta.clone(),
-            data: match (guard, source) {
-                (Some(guard), _) => guard.bytes(),
-                (None, Held::Array(array)) => array.bytes(),
-                (None, Held::Variable(_)) => &[],
+            data: match source {
+                Held::Variable(variable) => guards[&Arc::as_ptr(variable)].bytes(),
+                Held::Array(array) => array.bytes(),
             },
         })
         .collect();
     core::save(&RealStorage, path, &described, &SaveOptions::default())
+}
+
+/// Each variable held once, whatever names it is saved under, and in the order of their own names
+/// as runs do: otherwise a save and a run could wait for each other for ever.
+fn read_all(
+    held: &[(String, Meta, Held)],
+) -> HashMap<*const flowrs_engine::Variable, ReadGuard<'_>> {
+    let mut variables: Vec<_> = held
+        .iter()
+        .filter_map(|(_, _, source)| match source {
+            Held::Variable(variable) => Some(variable),
+            Held::Array(_) => None,
+        })
+        .collect();
+    variables.sort_unstable_by_key(|variable| (variable.name(), Arc::as_ptr(variable)));
+    variables.dedup_by_key(|variable| Arc::as_ptr(variable));
+    variables.into_iter().map(|variable| (Arc::as_ptr(variable), variable.read())).collect()
 }
