@@ -2,6 +2,8 @@
 
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +291,32 @@ class TestSave:
             flow.checkpoint.save(tmp_path / "snapshot")
         flow.checkpoint.save(tmp_path / "nothing", {})
         assert flow.checkpoint.get(tmp_path / "nothing") == {}
+
+    def test_a_save_beside_training_is_of_one_moment(self, tmp_path):
+        @flow.global_function("train")
+        def train() -> None:
+            initializer = flow.zeros_initializer()
+            a, z = (flow.get_variable(name, (9999,), initializer=initializer) for name in "az")
+            loss = flow.math.reduce_sum(a) + flow.math.reduce_sum(z)
+            flow.optimizer.SGD(constant_rate(1.0), momentum=0).minimize(loss)
+
+        variables = flow.get_all_variables()
+        renamed = {"a": variables["z"], "b": variables["z"], "z": variables["a"]}
+        done = threading.Event()
+
+        def train_on():
+            while not done.is_set():
+                train()
+
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(train_on)
+            for number in range(20):
+                flow.save(renamed, tmp_path / str(number))
+            done.set()
+            training.result()
+        for number in range(20):
+            values = [value.numpy() for value in flow.load(tmp_path / str(number)).values()]
+            assert len(set(np.concatenate(values))) == 1
 
     def test_a_checkpoint_that_is_being_read_keeps_its_values(self, tmp_path):
         flow.save({"w": ARRAY}, tmp_path / "snapshot")

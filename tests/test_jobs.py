@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -315,6 +316,31 @@ class TestSeveralJobs:
             ):
                 two(x23)
             kept.clear()
+
+
+class TestThreads:
+    def test_calls_take_turns(self):
+        bodies = []
+
+        @flow.global_function(type="train")
+        def train(x: ROWS) -> tp.Numpy:
+            bodies.append(x.shape)
+            w = zeros("w", 3)
+            sgd(1.0).minimize(flow.math.reduce_sum(w))
+            return flow.math.reduce_sum(x * w, axis=1)
+
+        def step(number):
+            rows = 1 + number % 3
+            result = train(np.ones((rows, 3), np.float32))
+            assert result.shape == (rows,) and len(set(result)) == 1
+            return result[0]
+
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(step, range(60)))
+        assert sorted(results, reverse=True) == [-3 * step for step in range(60)]
+        assert sorted(bodies) == [(1, 3), (2, 3), (3, 3)]
+        values = [v.numpy().tolist() for v in flow.get_all_variables().values()]
+        assert values == [[-60, -60, -60], [60]]
 
 
 class TestBodies:
