@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flowrs.array import broadcast_to_compatible_with
 from flowrs.blob import Blob, Scalar
 from flowrs.errors import ArgumentError, ArgumentTypeError
+from flowrs.indexing import (
+    unsorted_batch_segment_sum,
+    unsorted_segment_sum,
+    unsorted_segment_sum_like,
+)
+from flowrs.sorting import in_top_k, top_k
 from flowrs.trace import Attribute, current_trace
+from flowrs.triangle import tril
 
 #: An axis, several of them, or None for all.
 Axes = int | Sequence[int] | None

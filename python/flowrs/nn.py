@@ -6,6 +6,10 @@ from flowrs.array import reshape
 from flowrs.blob import Blob
 from flowrs.convolution import compat_conv2d, conv1d, conv2d, conv2d_transpose, conv3d
 from flowrs.errors import ArgumentError, ArgumentTypeError, ShapeError
+from flowrs.images import (
+    PixelShuffle,
+    PixelShufflev2,
+)
 from flowrs.math import axes_of, relu
 from flowrs.normalization import (
     GroupNorm,
@@ -26,12 +30,15 @@ from flowrs.pooling import (
 )
 from flowrs.random import dropout, random_mask_like
 from flowrs.trace import current_trace
+from flowrs.triangle import tril
 
 __all__ = [
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "PixelShuffle",
+    "PixelShufflev2",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -53,6 +60,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy_with_logits",
     "sparse_softmax_cross_entropy_with_logits",
+    "tril",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowrs.images import upsample_2d
 from flowrs.layers.convolution import conv1d, conv2d, conv3d
 from flowrs.layers.dense import dense
 from flowrs.layers.normalization import (
@@ -20,4 +21,5 @@ __all__ = [
     "conv3d",
     "dense",
     "layer_norm",
+    "upsample_2d",
 ]
