@@ -219,7 +219,7 @@ def outcome(plan: Any, inputs: list[Array], first: dict[str, Array], steps: int)
     natives = []
     for name, dtype, shape in plan.variables:
         natives.append(_flowrs.Variable(name, dtype, shape))
-        natives[-1].assign(first[name])
+        _flowrs.assign_variables([(natives[-1], first[name])])
     outputs = [np.empty(shape, dtype) for dtype, shape in plan.outputs]
     for _ in range(steps):
         plan.run(inputs, natives, outputs)

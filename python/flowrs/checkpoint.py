@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from flowrs import datatype
-from flowrs._flowrs import CheckpointEntry, Variable, open_checkpoint, save_checkpoint
+from flowrs._flowrs import (
+    CheckpointEntry,
+    Variable,
+    assign_variables,
+    open_checkpoint,
+    save_checkpoint,
+)
 from flowrs.datatype import dtype as DType
 from flowrs.errors import (
     ArgumentError,
@@ -355,10 +361,8 @@ def load_variables(
         problems += [f'there is no value for variable "{name}"' for name in report.missing]
     if problems:
         raise LoadError("nothing was loaded:\n  " + "\n  ".join(problems), report)
-    with default_session().lock:
-        for name, array in arrays.items():
-            variables[name].native.assign(array)
-            report.loaded.append(name)
+    assign_variables([(variables[name].native, array) for name, array in arrays.items()])
+    report.loaded.extend(arrays)
     return report
 
 

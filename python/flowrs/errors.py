@@ -32,6 +32,10 @@ class RangeError(FlowrsError, ValueError):
     """A value met while a job runs is out of range, such as a label that is no class."""
 
 
+class OutOfMemoryError(FlowrsError, MemoryError):
+    """The system has not the memory that is needed."""
+
+
 class GraphError(FlowrsError, RuntimeError):
     """The job's body cannot be turned into a graph."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from flowrs._flowrs import Variable
+from flowrs._flowrs import Variable, assign_variables
 from flowrs.arrays import exported
 from flowrs.errors import SessionError, UnsupportedError, VariableError
 from flowrs.trace import VariableSpec, active_trace
@@ -166,7 +166,7 @@ def _first_value(spec: VariableSpec) -> VariableHandle:
             f"{spec.shape}: {error}"
         ) from error
     native = Variable(spec.name, spec.dtype.name, list(spec.shape))
-    native.assign(exported(value))
+    assign_variables([(native, exported(value))])
     return VariableHandle(spec, native)
 
 

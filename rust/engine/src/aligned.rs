@@ -1,7 +1,9 @@
 //! Zeroed memory on cache-line boundaries.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
+
+use crate::error::Error;
 
 /// Alignment of every allocation and of every offset in an arena: a cache line, and the width of
 /// the widest vector register.
@@ -20,16 +22,18 @@ unsafe impl Send for AlignedBytes {}
 unsafe impl Sync for AlignedBytes {}
 
 impl AlignedBytes {
-    /// `length` zero bytes.
-    pub(crate) fn zeroed(length: usize) -> Self {
+    /// `length` zero bytes; `what` they are for is named in the error.
+    pub(crate) fn zeroed(length: usize, what: &str) -> Result<Self, Error> {
         if length == 0 {
-            return Self { pointer: NonNull::dangling(), length };
+            return Ok(Self { pointer: NonNull::dangling(), length });
         }
         let layout = Self::layout(length);
         // SAFETY: the layout's size is not zero.
         let pointer = unsafe { alloc_zeroed(layout) };
-        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
-        Self { pointer, length }
+        match NonNull::new(pointer) {
+            Some(pointer) => Ok(Self { pointer, length }),
+            None => Err(Error::Memory(format!("{what}: the system has no {length} bytes left"))),
+        }
     }
 
     fn layout(length: usize) -> Layout {

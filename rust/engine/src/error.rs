@@ -23,6 +23,9 @@ pub enum Error {
     /// A variable does not fit the plan or the value that it is given.
     #[error("{0}")]
     Variable(String),
+    /// The system has not the memory that is needed.
+    #[error("{0}")]
+    Memory(String),
 }
 
 impl Error {
@@ -36,6 +39,7 @@ impl Error {
             Self::Graph(message) => Self::Graph(join(message)),
             Self::Range(message) => Self::Range(join(message)),
             Self::Variable(message) => Self::Variable(join(message)),
+            Self::Memory(message) => Self::Memory(join(message)),
         }
     }
 }

@@ -66,9 +66,9 @@ impl Held<'_> {
 
 impl Executable {
     /// Gives a plan its memory.
-    pub fn new(plan: Plan) -> Self {
-        let workspace = Mutex::new(Workspace::new(&plan));
-        Self { plan, workspace }
+    pub fn new(plan: Plan) -> Result<Self, Error> {
+        let workspace = Mutex::new(Workspace::new(&plan)?);
+        Ok(Self { plan, workspace })
     }
 
     /// The plan.
@@ -169,8 +169,8 @@ fn check_array(what: &str, ty: &TensorType, dtype: DType, bytes: &[u8]) -> Resul
 }
 
 impl Workspace {
-    fn new(plan: &Plan) -> Self {
-        let arena = AlignedBytes::zeroed(plan.arena_bytes);
+    fn new(plan: &Plan) -> Result<Self, Error> {
+        let arena = AlignedBytes::zeroed(plan.arena_bytes, "the intermediate values of a job")?;
         let (mut buffers, mut patches) = (vec![], vec![]);
         let slots = |step: &'_ PlannedStep| -> Vec<Slot> {
             step.inputs.iter().chain(&step.outputs).chain(&step.scratch).copied().collect()
@@ -186,7 +186,7 @@ impl Workspace {
             }
             buffers.push(buffer);
         }
-        Self { _arena: arena, buffers, patches }
+        Ok(Self { _arena: arena, buffers, patches })
     }
 
     /// Fills in the memory that is the caller's or a variable's in this run.

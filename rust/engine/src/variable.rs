@@ -43,9 +43,10 @@ impl WriteGuard<'_> {
 
 impl Variable {
     /// A variable that holds zeros.
-    pub fn new(name: impl Into<String>, ty: TensorType) -> Self {
-        let storage = RwLock::new(AlignedBytes::zeroed(ty.bytes()));
-        Self { name: name.into(), ty, storage, version: AtomicU64::new(0) }
+    pub fn new(name: impl Into<String>, ty: TensorType) -> Result<Self, Error> {
+        let name = name.into();
+        let storage = RwLock::new(AlignedBytes::zeroed(ty.bytes(), &format!("variable {name}"))?);
+        Ok(Self { name, ty, storage, version: AtomicU64::new(0) })
     }
 
     /// Full name.
@@ -76,13 +77,35 @@ impl Variable {
 
     /// Replaces the value.
     pub fn assign(&self, bytes: &[u8]) -> Result<(), Error> {
-        if bytes.len() != self.ty.bytes() {
-            let (name, ty, wanted, found) = (&self.name, &self.ty, self.ty.bytes(), bytes.len());
-            return Err(Error::Variable(format!(
-                "variable {name} ({ty}) holds {wanted} bytes and cannot take {found}"
-            )));
-        }
-        self.write().0.as_mut_slice().copy_from_slice(bytes);
-        Ok(())
+        assign(vec![(self, bytes)])
     }
+
+    fn check(&self, bytes: &[u8]) -> Result<(), Error> {
+        let (name, ty, wanted, found) = (&self.name, &self.ty, self.ty.bytes(), bytes.len());
+        match wanted == found {
+            true => Ok(()),
+            false => Err(Error::Variable(format!(
+                "variable {name} ({ty}) holds {wanted} bytes and cannot take {found}"
+            ))),
+        }
+    }
+}
+
+/// Replaces the values of several variables in one step: no run sees some of the new values and some
+/// of the old ones.
+pub fn assign(mut values: Vec<(&Variable, &[u8])>) -> Result<(), Error> {
+    for (variable, bytes) in &values {
+        variable.check(bytes)?;
+    }
+    // Runs hold their variables in the order of the names too.
+    values.sort_by_key(|(variable, _)| variable.name());
+    if let Some(pair) = values.windows(2).find(|pair| pair[0].0.name() == pair[1].0.name()) {
+        let name = pair[0].0.name();
+        return Err(Error::Variable(format!("variable {name} is given two values")));
+    }
+    let held: Vec<WriteGuard<'_>> = values.iter().map(|(variable, _)| variable.write()).collect();
+    for (mut guard, (_, bytes)) in held.into_iter().zip(values) {
+        guard.0.as_mut_slice().copy_from_slice(bytes);
+    }
+    Ok(())
 }

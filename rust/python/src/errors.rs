@@ -16,6 +16,7 @@ mod classes {
     import_exception!(flowrs.errors, CheckpointNotFoundError);
     import_exception!(flowrs.errors, DTypeError);
     import_exception!(flowrs.errors, GraphError);
+    import_exception!(flowrs.errors, OutOfMemoryError);
     import_exception!(flowrs.errors, RangeError);
     import_exception!(flowrs.errors, ShapeError);
     import_exception!(flowrs.errors, VariableError);
@@ -32,6 +33,7 @@ pub(crate) fn engine(error: Engine) -> PyErr {
         Engine::Argument(_) => classes::ArgumentError::new_err(message),
         Engine::Graph(_) => classes::GraphError::new_err(message),
         Engine::Range(_) => classes::RangeError::new_err(message),
+        Engine::Memory(_) => classes::OutOfMemoryError::new_err(message),
         Engine::Variable(_) => classes::VariableError::new_err(message),
     }
 }

@@ -160,7 +160,7 @@ impl GraphBuilder {
         let graph = self.lock().graph().clone();
         let settings = Settings { fuse, ..Settings::from_environment().map_err(engine)? };
         let plan = py.detach(|| flowrs_engine::Plan::new(&graph, settings)).map_err(engine)?;
-        Ok(Plan { executable: Executable::new(plan) })
+        Ok(Plan { executable: Executable::new(plan).map_err(engine)? })
     }
 
     fn __str__(&self) -> String {

@@ -22,7 +22,7 @@ mod _flowrs {
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]
-    use crate::variable::Variable;
+    use crate::variable::{Variable, assign_variables};
 
     use crate::errors::engine;
 

@@ -21,7 +21,7 @@ impl Variable {
     #[new]
     fn new(name: &str, dtype: &str, shape: Vec<usize>) -> PyResult<Self> {
         let ty = TensorType::new(dtype_from_name(dtype).map_err(engine)?, shape);
-        Ok(Self { inner: Arc::new(Engine::new(name, ty)) })
+        Ok(Self { inner: Arc::new(Engine::new(name, ty).map_err(engine)?) })
     }
 
     /// Full name.
@@ -62,11 +62,22 @@ impl Variable {
         py.detach(|| target.copy_from_slice(self.inner.read().bytes()));
         Ok(())
     }
+}
 
-    /// Replaces the value by that of a C-contiguous array of the same size.
-    fn assign(&self, py: Python<'_>, array: &Bound<'_, PyAny>) -> PyResult<()> {
-        let array = Array::new(array)?;
-        let bytes = array.bytes();
-        py.detach(|| self.inner.assign(bytes)).map_err(engine)
-    }
+/// Gives variables the values of C-contiguous arrays of their sizes, in one step.
+#[pyfunction]
+pub(crate) fn assign_variables(
+    py: Python<'_>,
+    values: Vec<(PyRef<'_, Variable>, Bound<'_, PyAny>)>,
+) -> PyResult<()> {
+    let arrays = values
+        .iter()
+        .map(|(variable, array)| Ok((Arc::clone(&variable.inner), Array::new(array)?)))
+        .collect::<PyResult<Vec<_>>>()?;
+    py.detach(|| {
+        flowrs_engine::variable::assign(
+            arrays.iter().map(|(variable, array)| (&**variable, array.bytes())).collect(),
+        )
+    })
+    .map_err(engine)
 }

@@ -92,7 +92,7 @@ impl Plan {
             variables: placement.variables.clone(),
             outputs: graph.fetches().iter().map(|value| graph.ty(*value).clone()).collect(),
             steps: vec![],
-            constants: placement::fill_constants(&graph, &placement),
+            constants: placement::fill_constants(&graph, &placement)?,
             arena_bytes: placement.arena_bytes,
             notes,
         };

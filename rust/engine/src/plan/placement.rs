@@ -180,8 +180,8 @@ impl Placement {
 }
 
 /// The memory of all constants, filled.
-pub(crate) fn fill_constants(graph: &Graph, placement: &Placement) -> AlignedBytes {
-    let mut memory = AlignedBytes::zeroed(placement.constant_bytes);
+pub(crate) fn fill_constants(graph: &Graph, placement: &Placement) -> Result<AlignedBytes, Error> {
+    let mut memory = AlignedBytes::zeroed(placement.constant_bytes, "the constants of a job")?;
     for node in graph.nodes() {
         let NodeKind::Constant(content) = &node.kind else { continue };
         let value = node.outputs[0];
@@ -198,7 +198,7 @@ pub(crate) fn fill_constants(graph: &Graph, placement: &Placement) -> AlignedByt
             }
         }
     }
-    memory
+    Ok(memory)
 }
 
 /// A number as the bytes of one element, in the first places of eight.
