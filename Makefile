@@ -56,19 +56,25 @@ test: install $(BIN)/.dev ## Run every test: Rust, the examples in its documenta
 	$(call say,Python tests)
 	@FLOWRS_WHEEL="$$(echo $(WHEELS)/*.whl)" $(BIN)/python -m pytest
 
-.PHONY: lint
-lint: $(BIN)/.dev ## Check format, style, types, stubs and the house rules; changes nothing
-	$(call say,format)
+.PHONY: lint lint-rust lint-python lint-stubs lint-house
+lint: lint-rust lint-python lint-stubs lint-house ## Check format, style, types, stubs and the house rules; changes nothing
+
+lint-rust: | $(BIN)/python
+	$(call say,rustfmt and clippy)
 	@cargo fmt --all --check
-	@$(BIN)/ruff format --check --quiet
-	$(call say,clippy)
 	@cargo clippy $(EVERYTHING) --target-dir target/clippy -- -D warnings
-	$(call say,ruff)
+
+lint-python: $(BIN)/.dev
+	$(call say,ruff and mypy)
+	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check
-	$(call say,mypy)
 	@$(BIN)/mypy
+
+lint-stubs: $(BIN)/.dev
 	$(call say,stubs)
 	@$(BIN)/python tools/stubs.py --check
+
+lint-house: $(BIN)/.dev
 	$(call say,house rules)
 	@$(BIN)/python tools/house.py
 
