@@ -28,6 +28,7 @@ def facts() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
         "source": _commit(),
+        "niceness": str(os.nice(0)),
     }
 
 
