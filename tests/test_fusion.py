@@ -149,6 +149,25 @@ def test_a_gradient_that_needs_the_weight_is_not_added_to_it_in_place() -> None:
     assert not any("matmul_sgd_update" in step for step in steps_of(graph_of(job).compile()))
 
 
+def test_gradients_that_need_each_others_weights_are_both_stored() -> None:
+    rng = np.random.default_rng(19)
+    first = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=(4, 5))}
+
+    @flow.global_function(type="train")
+    def job() -> tp.Numpy:
+        product = flow.matmul(variable("a", first["a"]), variable("b", first["b"]))
+        loss = flow.math.reduce_sum(product)
+        flow.optimizer.SGD(constant(0.5), momentum=0).minimize(loss)
+        return loss
+
+    flow.load_variables(first)
+    a, b, dy = first["a"], first["b"], np.ones((3, 5))
+    np.testing.assert_allclose(job(), [(a @ b).sum()], rtol=1e-13)
+    variables = flow.get_all_variables()
+    np.testing.assert_allclose(variables["a"].numpy(), a - 0.5 * dy @ b.T, rtol=1e-13)
+    np.testing.assert_allclose(variables["b"].numpy(), b - 0.5 * a.T @ dy, rtol=1e-13)
+
+
 # --- Fused and plain agree -----------------------------------------------------------------------
 
 

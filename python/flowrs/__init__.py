@@ -7,19 +7,22 @@ Example:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from flowrs import (
     checkpoint,
     config,
-    data,
     distribute,
     env,
     errors,
     layers,
     linalg,
+    losses,
     math,
     nn,
     optimizer,
     random,
+    regularizers,
     scope,
     typing,
 )
@@ -61,6 +64,7 @@ from flowrs.constant_ops import (
     zeros,
     zeros_like,
 )
+from flowrs.criteria import smooth_l1_loss
 from flowrs.datatype import (
     char,
     convert_oneflow_dtype_to_numpy_dtype,
@@ -110,6 +114,7 @@ from flowrs.initializers import (
     zeros_initializer,
 )
 from flowrs.job import global_function
+from flowrs.math import clip_by_value
 from flowrs.padding import (
     constant_pad2d,
     pad,
@@ -130,9 +135,14 @@ from flowrs.sorting import argsort, in_top_k, sort
 from flowrs.triangle import diag
 from flowrs.variables import get_variable
 
+if TYPE_CHECKING:
+    from flowrs import data
+
 __version__ = _build_info()[0]
 
 function_config = ExecutionConfig = FunctionConfig
+
+clip = clamp = clip_by_scalar = clip_by_value
 
 float = float32  # noqa: A001 - the names are OneFlow's
 double = float64
@@ -154,6 +164,15 @@ def save(obj: dict[str, checkpoint.Value], save_dir: checkpoint.Path) -> None:
     checkpoint.save(save_dir, obj)
 
 
+def __getattr__(name: str) -> Any:
+    """Imports ``flow.data`` when it is first asked for: jobs do not need it, and it loads much."""
+    if name == "data":
+        import flowrs.data
+
+        return flowrs.data
+    raise AttributeError(f"module 'flowrs' has no attribute {name!r}")
+
+
 __all__ = [
     "ExecutionConfig",
     "FunctionConfig",
@@ -168,7 +187,11 @@ __all__ = [
     "cast_to_static_shape",
     "char",
     "checkpoint",
+    "clamp",
     "clear_default_session",
+    "clip",
+    "clip_by_scalar",
+    "clip_by_value",
     "concat",
     "config",
     "constant",
@@ -219,6 +242,7 @@ __all__ = [
     "load",
     "load_variables",
     "long",
+    "losses",
     "masked_fill",
     "math",
     "matmul",
@@ -238,6 +262,7 @@ __all__ = [
     "range",
     "record",
     "reflection_pad2d",
+    "regularizers",
     "replication_pad2d",
     "reshape",
     "reshape_like",
@@ -249,6 +274,7 @@ __all__ = [
     "slice",
     "slice_update",
     "slice_v2",
+    "smooth_l1_loss",
     "sort",
     "squeeze",
     "stack",

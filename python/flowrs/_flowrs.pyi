@@ -15,6 +15,7 @@ __all__ = [
     "Mapping",
     "Plan",
     "Variable",
+    "assign_variables",
     "build_info",
     "isa",
     "op_names",
@@ -194,10 +195,6 @@ class Variable:
         """
         A variable that holds zeros.
         """
-    def assign(self, /, array: Any) -> None:
-        """
-        Replaces the value by that of a C-contiguous array of the same size.
-        """
     @property
     def dtype(self, /) -> str:
         """
@@ -222,6 +219,11 @@ class Variable:
         """
         How often the value was changed.
         """
+
+def assign_variables(values: SupportsGetItem[int, tuple[Variable, Any]]) -> None:
+    """
+    Gives variables the values of C-contiguous arrays of their sizes, in one step.
+    """
 
 def build_info() -> tuple[str, str]:
     """

@@ -106,6 +106,37 @@ class Blob:
     def __rtruediv__(self, other: Scalar) -> Blob:
         return flowrs.math.divide(other, self)
 
+    def __mod__(self, other: Blob | Scalar) -> Blob:
+        return flowrs.math.mod(self, other)
+
+    def __rmod__(self, other: Scalar) -> Blob:
+        return flowrs.math.mod(other, self)
+
+    def __lt__(self, other: Blob | Scalar) -> Blob:
+        return flowrs.math.less(self, other)
+
+    def __le__(self, other: Blob | Scalar) -> Blob:
+        return flowrs.math.less_equal(self, other)
+
+    def __gt__(self, other: Blob | Scalar) -> Blob:
+        return flowrs.math.greater(self, other)
+
+    def __ge__(self, other: Blob | Scalar) -> Blob:
+        return flowrs.math.greater_equal(self, other)
+
+    # What no blob can be compared with is just not equal to it.
+    def __eq__(self, other: object) -> Any:
+        if isinstance(other, (Blob, int, float)):
+            return flowrs.math.equal(self, other)
+        return NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        if isinstance(other, (Blob, int, float)):
+            return flowrs.math.not_equal(self, other)
+        return NotImplemented
+
+    __hash__ = object.__hash__
+
     def __array__(self, *_args: Any, **_options: Any) -> Any:
         raise UnsupportedError(
             f"{self!r} has no value while the job is defined: NumPy cannot compute with it; "

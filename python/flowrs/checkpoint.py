@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -32,7 +31,7 @@ from flowrs.errors import (
     DTypeError,
     LoadError,
 )
-from flowrs.session import VariableHandle, default_session, get_all_variables
+from flowrs.session import VariableHandle, get_all_variables
 
 Array = npt.NDArray[Any]
 Path = str | os.PathLike[str]
@@ -409,6 +408,8 @@ def _described(value: FileBackendVariableBlob, variable: VariableHandle) -> tupl
 
 
 def _suggest(name: str, variables: Iterable[str]) -> str:
+    import difflib  # only a mistake needs it
+
     close = difflib.get_close_matches(name, list(variables), n=2)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return f'"{name}" is not a variable name{hint}'

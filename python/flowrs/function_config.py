@@ -10,6 +10,7 @@ from typing import Any
 from flowrs.datatype import dtype as DType
 from flowrs.errors import ArgumentTypeError, UnknownSettingError, UnsupportedError
 from flowrs.initializers import Initializer, from_conf
+from flowrs.optimizer.config import TrainConfig
 from flowrs.scope import LogicalView, Placement
 
 #: Settings that have no effect on results on a CPU; they take one value.
@@ -70,10 +71,13 @@ class FunctionConfig:
     def __init__(self) -> None:
         self.data_type: DType | None = None
         self.initializer: Initializer | None = None
+        self.train = TrainConfig()
 
     def copy(self) -> FunctionConfig:
         """A copy that later changes do not reach."""
-        return copy.copy(self)
+        result = copy.copy(self)
+        result.train = copy.copy(self.train)
+        return result
 
     def default_data_type(self, value: DType) -> None:
         """The dtype of variables that are given none; ``get_variable`` always gives one."""

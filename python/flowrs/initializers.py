@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,11 @@ from flowrs import datatype
 from flowrs.datatype import dtype as DType
 from flowrs.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 
+if TYPE_CHECKING:
+    # Loading numpy.random takes a while: only the first variable needs it.
+    from numpy.random import Generator
+
 Array = npt.NDArray[Any]
-Generator = np.random.Generator
 
 #: Standard deviation of a standard normal variable that is cut at two standard deviations.
 TRUNCATED_DEVIATION = 0.87962566103423978

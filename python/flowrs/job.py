@@ -24,8 +24,9 @@ from flowrs.errors import (
     UnsupportedError,
 )
 from flowrs.function_config import FunctionConfig
+from flowrs.optimizer.base import trainable_variables
 from flowrs.session import Session, default_session, refuse_inside_a_job
-from flowrs.trace import Trace
+from flowrs.trace import Trace, TrainingRequest
 from flowrs.typing import Annotation, Placeholder, parse_parameter, parse_return
 
 Array = npt.NDArray[Any]
@@ -117,6 +118,10 @@ class Job:
         with trace.active():
             returned = self.function(*self._parameters(trace, signature))
             form = results.describe(returned, self.returns, f"job {self.name}")
+            if trace.training is None and trace.added_losses:
+                optimizer = self.config.train.optimizer(self.name)
+                names = trainable_variables()
+                trace.training = TrainingRequest(optimizer, trace.added_losses, names)
             if trace.training is not None:
                 for loss in trace.training.losses:
                     trace.check_own(loss, f"job {self.name}, minimize")
@@ -295,7 +300,8 @@ def global_function(
             'global_function(type="predict", function_config=config)',
             file=sys.stderr,
         )
-        function_config, type = type, "predict"  # noqa: A001
+        trains = type.train.is_given
+        function_config, type = type, "train" if trains else "predict"  # noqa: A001
     if type not in ("train", "predict"):
         hint = "; write @flow.global_function() with parentheses" if callable(type) else ""
         raise ArgumentError(

@@ -27,6 +27,7 @@ from flowrs.initializers import Initializer, constant_initializer
 if TYPE_CHECKING:
     from flowrs.datatype import dtype as DType
     from flowrs.optimizer import Optimizer
+    from flowrs.regularizers import Regularizer
 
 #: What an attribute of an operation may be.
 Attribute = bool | int | float | str | Sequence[int] | Sequence[float]
@@ -48,6 +49,7 @@ class VariableSpec:
     initializer: Initializer
     trainable: bool = True
     random_seed: int | None = None
+    regularizer: Regularizer | None = None
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Trace:
     specs: dict[str, VariableSpec] = field(default_factory=dict)
     blobs: dict[str, Blob] = field(default_factory=dict)
     training: TrainingRequest | None = None
+    added_losses: list[Blob] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     default_seeds: dict[str, int] = field(default_factory=dict)
     call_count: Blob | None = None

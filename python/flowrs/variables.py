@@ -5,16 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from flowrs import datatype
+from flowrs import datatype, regularizers
 from flowrs.blob import Blob
 from flowrs.datatype import dtype as DType
-from flowrs.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    UnsupportedError,
-    VariableError,
-)
+from flowrs.errors import ArgumentError, ArgumentTypeError, VariableError
 from flowrs.initializers import Initializer
+from flowrs.regularizers import Regularizer
 from flowrs.trace import VariableSpec, current_trace
 
 
@@ -23,7 +19,7 @@ def get_variable(
     shape: Sequence[int] | None = None,
     dtype: DType = datatype.float32,
     initializer: Initializer | None = None,
-    regularizer: None = None,
+    regularizer: Regularizer | None = None,
     trainable: bool | None = None,
     model_name: str | None = None,
     random_seed: int | None = None,
@@ -38,7 +34,7 @@ def get_variable(
         shape: extent of each dimension.
         dtype: element type.
         initializer: draws the first value.
-        regularizer: must be None.
+        regularizer: a pull towards zero that is added to the gradient: ``flow.regularizers``.
         trainable: whether ``minimize`` changes it; None means yes.
         model_name: a remark without effect.
         random_seed: seed of the initializer; None: derived from ``flow.config.random_seed``, or
@@ -75,8 +71,6 @@ def get_variable(
                 "when param reuse is False; give one of the two layers another name"
             )
         return trace.blobs[full]
-    if regularizer is not None:
-        raise UnsupportedError(f"variable {full}: regularizers are not supported yet")
     first_value = initializer or trace.default_initializer
     if not isinstance(first_value, Initializer):
         raise ArgumentError(
@@ -92,6 +86,7 @@ def get_variable(
             first_value,
             trainable=trainable is None or bool(trainable),
             random_seed=_seed(random_seed, full),
+            regularizer=regularizers.check(regularizer, f"variable {full}"),
         )
     )
 

@@ -1,4 +1,4 @@
-"""Windows that move over spatial axes: the padding and stride forms that convolutions and pools take."""
+"""Windows that move over spatial axes: strides and paddings of convolutions and pools."""
 
 from __future__ import annotations
 

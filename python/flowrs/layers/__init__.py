@@ -11,6 +11,7 @@ from flowrs.layers.normalization import (
     batch_normalization_relu,
     layer_norm,
 )
+from flowrs.layers.prelu import prelu
 
 __all__ = [
     "batch_normalization",
@@ -21,5 +22,6 @@ __all__ = [
     "conv3d",
     "dense",
     "layer_norm",
+    "prelu",
     "upsample_2d",
 ]

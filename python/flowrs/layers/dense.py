@@ -11,6 +11,7 @@ from flowrs.distribute import Distribute, assert_is_valid_distribute, broadcast
 from flowrs.errors import ArgumentError, ArgumentTypeError, ShapeError
 from flowrs.initializers import Initializer, zeros_initializer
 from flowrs.nn import bias_add
+from flowrs.regularizers import Regularizer
 from flowrs.trace import current_trace
 from flowrs.variables import get_variable
 
@@ -25,8 +26,8 @@ def dense(
     use_bias: bool = True,
     kernel_initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
-    kernel_regularizer: None = None,
-    bias_regularizer: None = None,
+    kernel_regularizer: Regularizer | None = None,
+    bias_regularizer: Regularizer | None = None,
     trainable: bool = True,
     name: str = "Dense",
     model_distribute: Distribute | None = None,
@@ -40,8 +41,8 @@ def dense(
         use_bias: whether a bias is added.
         kernel_initializer: first value of ``<name>-weight``, shape ``(units, features)``; zeros.
         bias_initializer: first value of ``<name>-bias``, shape ``(units,)``; zeros.
-        kernel_regularizer: must be None.
-        bias_regularizer: must be None.
+        kernel_regularizer: a regularizer of ``flow.regularizers``.
+        bias_regularizer: likewise.
         trainable: whether ``minimize`` changes the variables.
         name: name of the layer; no two layers of a job have the same.
         model_distribute: a hint without effect on one device.
@@ -78,9 +79,6 @@ def dense(
     if type(units) is not int or units <= 0:
         raise ArgumentError(f"layers.dense ({name}): units must be an int above 0, not {units!r}")
     _check_distribute(model_distribute, inputs, name)
-    for regularizer in (kernel_regularizer, bias_regularizer):
-        if regularizer is not None:
-            raise ArgumentError(f"layers.dense ({name}): regularizers are not supported yet")
     features = inputs.shape[-1]
     matrix = inputs if len(inputs.shape) == 2 else reshape(inputs, [-1, features])
     with scope.namespace(name):
@@ -89,6 +87,7 @@ def dense(
             shape=(units, features),
             dtype=inputs.dtype,
             initializer=kernel_initializer or zeros_initializer(inputs.dtype),
+            regularizer=kernel_regularizer,
             trainable=trainable,
             model_name="weight",
             reuse=False,
@@ -100,6 +99,7 @@ def dense(
                 shape=(units,),
                 dtype=inputs.dtype,
                 initializer=bias_initializer or zeros_initializer(inputs.dtype),
+                regularizer=bias_regularizer,
                 trainable=trainable,
                 model_name="bias",
                 reuse=False,

@@ -211,11 +211,7 @@ def batch_normalization_add_relu(
     moving_mean_name: str | None = None,
     moving_variance_name: str | None = None,
 ) -> Blob:
-    """``relu(batch_normalization(inputs) + addend)``; arguments as :func:`batch_normalization`.
-
-    Args:
-        addend: of the shape of ``inputs``, or None.
-    """
+    """``relu(batch_normalization(inputs) + addend)``, where ``addend`` may be None."""
     normalized = batch_normalization(
         inputs,
         axis,
@@ -279,7 +275,6 @@ def layer_norm(
         array([[-1.,  1.]], dtype=float32)
     """
     first = axes_of(f"layers.layer_norm ({name})", begin_params_axis, len(inputs.shape))[0]
-    trace = current_trace("layers.layer_norm")
     shape = inputs.shape[first:]
     beta = gamma = None
     if center:

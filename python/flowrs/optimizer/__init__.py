@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowrs.optimizer import loss_scale, warmup
+from flowrs.optimizer import grad_clipping, loss_scale, warmup
 from flowrs.optimizer.base import Optimizer
-from flowrs.optimizer.rules import SGD, Adam
+from flowrs.optimizer.rules import SGD, SGDW, Adam, AdamW
 from flowrs.optimizer.schedules import (
     CosineScheduler,
     LearningRateScheduler,
@@ -13,11 +13,14 @@ from flowrs.optimizer.schedules import (
 
 __all__ = [
     "SGD",
+    "SGDW",
     "Adam",
+    "AdamW",
     "CosineScheduler",
     "LearningRateScheduler",
     "Optimizer",
     "PiecewiseConstantScheduler",
+    "grad_clipping",
     "loss_scale",
     "warmup",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentError, ArgumentTypeError, GraphError, UnsupportedError
 from flowrs.initializers import zeros_initializer
+from flowrs.optimizer.grad_clipping import ClipByGlobalNorm
 from flowrs.optimizer.loss_scale import StaticLossScale, static_loss_scale
 from flowrs.optimizer.schedules import LearningRateScheduler
 from flowrs.trace import Attribute, Trace, TrainingRequest, VariableSpec, active_trace
@@ -24,6 +26,15 @@ def trainable_variables() -> list[str]:
     return [spec.name for spec in trace.specs.values() if spec.trainable]
 
 
+@dataclass
+class Gradient:
+    """The gradient of a variable is ``scale`` times ``blob``."""
+
+    variable: VariableSpec
+    blob: Blob
+    scale: float
+
+
 class Optimizer:
     """An update rule; ``minimize`` makes a train job of the job whose body calls it."""
 
@@ -31,7 +42,7 @@ class Optimizer:
         self,
         lr_scheduler: LearningRateScheduler,
         loss_scale_factor: float | None = None,
-        grad_clipping: None = None,
+        grad_clipping: ClipByGlobalNorm | None = None,
         train_step_lbn: None = None,
         loss_scale_policy: StaticLossScale | None = None,
         variables: Variables = trainable_variables,
@@ -44,8 +55,11 @@ class Optimizer:
             )
         if loss_scale_factor is not None and loss_scale_policy is not None:
             raise ArgumentError(f"{rule}: give loss_scale_factor or loss_scale_policy, not both")
-        if grad_clipping is not None:
-            raise UnsupportedError(f"{rule}: grad_clipping is not supported yet")
+        if grad_clipping is not None and not isinstance(grad_clipping, ClipByGlobalNorm):
+            raise ArgumentTypeError(
+                f"{rule}: grad_clipping is made by flow.optimizer.grad_clipping.by_global_norm, "
+                f"not {grad_clipping!r}"
+            )
         if train_step_lbn is not None:
             raise UnsupportedError(f"{rule}: train_step_lbn is not supported: steps are counted")
         if loss_scale_factor is not None:
@@ -57,6 +71,7 @@ class Optimizer:
                 f"not {loss_scale_policy!r}"
             )
         self.lr_scheduler = lr_scheduler
+        self.grad_clipping = grad_clipping
         self.variables = variables
 
     def minimize(self, loss: Blob | Sequence[Blob]) -> None:
@@ -95,7 +110,10 @@ class Optimizer:
         trace.training = TrainingRequest(self, losses, list(names))
 
     def build(self, trace: Trace, request: TrainingRequest) -> None:
-        """Adds gradients and updates to the graph of a trace whose body has ended."""
+        """Adds gradients and updates to the graph of a trace whose body has ended.
+
+        A gradient is summed over its paths, averaged, regularized and clipped, in this order.
+        """
         step = trace.step()
         rate = self.lr_scheduler.build(trace, step)
         trained = [name for name in request.variables if self._is_trained(trace, name)]
@@ -104,11 +122,15 @@ class Optimizer:
         )
         loss = request.losses[0]
         count = loss.shape[0] if loss.is_dynamic else math.prod(loss.shape)
-        for name, number in zip(trained, gradients, strict=True):
-            if number is None:
-                continue
-            gradient = trace.blob(number, f"{name}-gradient")
-            self.update(trace, trace.specs[name], gradient, 1.0 / count, rate, step)
+        prepared = [
+            _regularized(trace, trace.specs[name], trace.blob(number, f"{name}-gradient"), count)
+            for name, number in zip(trained, gradients, strict=True)
+            if number is not None
+        ]
+        if self.grad_clipping is not None and prepared:
+            self.grad_clipping.apply(trace, prepared)
+        for gradient in prepared:
+            self.update(trace, gradient.variable, gradient.blob, gradient.scale, rate, step)
         _effect(trace, "step_increment", [step], {}, f"{step.op_name}-increment")
 
     def update(
@@ -147,6 +169,21 @@ class Optimizer:
         """Adds an update, whose first input is ``variable``."""
         name = f"System-Train-Update-{variable.name}"
         _effect(trace, op, [trace.blobs[variable.name], *inputs], attributes, name)
+
+
+def _regularized(trace: Trace, variable: VariableSpec, gradient: Blob, count: int) -> Gradient:
+    """The gradient of the mean over ``count`` elements, and the pull of the regularizer."""
+    if variable.regularizer is None:
+        return Gradient(variable, gradient, 1.0 / count)
+    attributes: dict[str, Attribute] = {
+        "scale": 1.0 / count,
+        "l1": variable.regularizer.l1,
+        "l2": variable.regularizer.l2,
+    }
+    inputs = [gradient, trace.blobs[variable.name]]
+    name = f"System-Train-Regularize-{variable.name}"
+    pulled = trace.apply_named("regularized_gradient", inputs, attributes, name)[0]
+    return Gradient(variable, pulled, 1.0)
 
 
 def _effect(

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from flowrs.errors import ArgumentError
 from flowrs.optimizer.base import Optimizer, Variables, trainable_variables
+from flowrs.optimizer.grad_clipping import ClipByGlobalNorm
 from flowrs.optimizer.loss_scale import StaticLossScale
 from flowrs.optimizer.schedules import LearningRateScheduler
+from flowrs.optimizer.weight_decay import Patterns, WeightDecay, decay_of
 
 if TYPE_CHECKING:
     from flowrs.blob import Blob
@@ -30,7 +32,7 @@ class SGD(Optimizer):
         lr_scheduler: the rate.
         loss_scale_factor: a factor without effect on results.
         momentum: share of the velocity that is kept; 0 or None: none, and no state.
-        grad_clipping: must be None.
+        grad_clipping: ``flow.optimizer.grad_clipping.by_global_norm(...)`` or None.
         train_step_lbn: must be None.
         loss_scale_policy: ``flow.optimizer.loss_scale.static_loss_scale(...)`` or None.
         variables: full names of the variables to train; by default all trainable ones of the job.
@@ -44,12 +46,14 @@ class SGD(Optimizer):
         >>> optimizer = flow.optimizer.SGD(rate, momentum=0)
     """
 
+    weight_decay = WeightDecay(0.0)
+
     def __init__(
         self,
         lr_scheduler: LearningRateScheduler,
         loss_scale_factor: float | None = None,
         momentum: float | None = 0.9,
-        grad_clipping: None = None,
+        grad_clipping: ClipByGlobalNorm | None = None,
         train_step_lbn: None = None,
         loss_scale_policy: StaticLossScale | None = None,
         variables: Variables = trainable_variables,
@@ -62,7 +66,7 @@ class SGD(Optimizer):
             loss_scale_policy,
             variables,
         )
-        self.momentum = _share("SGD", "momentum", momentum or 0.0)
+        self.momentum = _share(type(self).__name__, "momentum", momentum or 0.0)
 
     def update(
         self,
@@ -74,13 +78,68 @@ class SGD(Optimizer):
         step: Blob,
     ) -> None:
         """Adds the update of one variable."""
-        attributes: dict[str, Attribute] = {"scale": scale, "weight_decay": 0.0}
+        decay = self.weight_decay.of(variable.name)
+        attributes: dict[str, Attribute] = {"scale": scale, "weight_decay": decay}
         if self.momentum == 0:
             self.effect(trace, "sgd_update", variable, [gradient, rate], attributes)
             return
         velocity = self.slot(trace, variable, "momentum")
         attributes["beta"] = self.momentum
         self.effect(trace, "momentum_update", variable, [velocity, gradient, rate], attributes)
+
+
+class SGDW(SGD):
+    """:class:`SGD` with decoupled weight decay: updates subtract ``lr * weight_decay * w`` too.
+
+    Args:
+        lr_scheduler: the rate.
+        loss_scale_factor: a factor without effect on results.
+        momentum: share of the velocity that is kept; 0 or None: none, and no state.
+        weight_decay: the rate of decay; None: none, and the filters do nothing.
+        weight_decay_includes: regular expressions: only variables in whose full name one of them
+            is found decay.
+        weight_decay_excludes: likewise: only variables in whose name none is found decay.
+        grad_clipping: ``flow.optimizer.grad_clipping.by_global_norm(...)`` or None.
+        train_step_lbn: must be None.
+        loss_scale_policy: ``flow.optimizer.loss_scale.static_loss_scale(...)`` or None.
+        variables: full names of the variables to train; by default all trainable ones of the job.
+
+    Raises:
+        ArgumentError: a value is out of range, or both filters are given.
+
+    Example:
+        >>> import flowrs as flow
+        >>> rate = flow.optimizer.PiecewiseConstantScheduler([], [0.1])
+        >>> optimizer = flow.optimizer.SGDW(
+        ...     rate, weight_decay=1e-4, weight_decay_excludes=["bias$", "-gamma"]
+        ... )
+    """
+
+    def __init__(
+        self,
+        lr_scheduler: LearningRateScheduler,
+        loss_scale_factor: float | None = None,
+        momentum: float | None = 0.9,
+        weight_decay: float | None = None,
+        weight_decay_includes: Patterns = None,
+        weight_decay_excludes: Patterns = None,
+        grad_clipping: ClipByGlobalNorm | None = None,
+        train_step_lbn: None = None,
+        loss_scale_policy: StaticLossScale | None = None,
+        variables: Variables = trainable_variables,
+    ) -> None:
+        super().__init__(
+            lr_scheduler,
+            loss_scale_factor,
+            momentum,
+            grad_clipping,
+            train_step_lbn,
+            loss_scale_policy,
+            variables,
+        )
+        self.weight_decay = decay_of(
+            "SGDW", weight_decay, weight_decay_includes, weight_decay_excludes
+        )
 
 
 class Adam(Optimizer):
@@ -98,7 +157,7 @@ class Adam(Optimizer):
         epsilon: keeps the divisor from 0.
         do_bias_correction: whether the rate is corrected for the zeros that the state begins with.
         loss_scale_factor: a factor without effect on results.
-        grad_clipping: must be None.
+        grad_clipping: ``flow.optimizer.grad_clipping.by_global_norm(...)`` or None.
         train_step_lbn: must be None.
         loss_scale_policy: ``flow.optimizer.loss_scale.static_loss_scale(...)`` or None.
         variables: full names of the variables to train; by default all trainable ones of the job.
@@ -112,6 +171,8 @@ class Adam(Optimizer):
         >>> optimizer = flow.optimizer.Adam(rate, do_bias_correction=True)
     """
 
+    weight_decay = WeightDecay(0.0)
+
     def __init__(
         self,
         lr_scheduler: LearningRateScheduler,
@@ -120,7 +181,7 @@ class Adam(Optimizer):
         epsilon: float = 1e-8,
         do_bias_correction: bool = False,
         loss_scale_factor: float | None = None,
-        grad_clipping: None = None,
+        grad_clipping: ClipByGlobalNorm | None = None,
         train_step_lbn: None = None,
         loss_scale_policy: StaticLossScale | None = None,
         variables: Variables = trainable_variables,
@@ -133,10 +194,11 @@ class Adam(Optimizer):
             loss_scale_policy,
             variables,
         )
-        self.beta1 = _share("Adam", "beta1", beta1)
-        self.beta2 = _share("Adam", "beta2", beta2)
+        rule = type(self).__name__
+        self.beta1 = _share(rule, "beta1", beta1)
+        self.beta2 = _share(rule, "beta2", beta2)
         if not epsilon >= 0:
-            raise ArgumentError(f"Adam: epsilon must not be negative, found {epsilon!r}")
+            raise ArgumentError(f"{rule}: epsilon must not be negative, found {epsilon!r}")
         self.epsilon = float(epsilon)
         self.do_bias_correction = bool(do_bias_correction)
 
@@ -154,7 +216,7 @@ class Adam(Optimizer):
         square = self.slot(trace, variable, "v")
         attributes: dict[str, Attribute] = {
             "scale": scale,
-            "weight_decay": 0.0,
+            "weight_decay": self.weight_decay.of(variable.name),
             "beta1": self.beta1,
             "beta2": self.beta2,
             "epsilon": self.epsilon,
@@ -162,3 +224,66 @@ class Adam(Optimizer):
         }
         inputs = [mean, square, gradient, rate, step]
         self.effect(trace, "adam_update", variable, inputs, attributes)
+
+
+class AdamW(Adam):
+    """:class:`Adam` with decoupled weight decay: updates subtract ``lr' * weight_decay * w`` too.
+
+    Args:
+        lr_scheduler: the rate.
+        beta1: share of ``m`` that is kept.
+        beta2: share of ``v`` that is kept.
+        epsilon: keeps the divisor from 0.
+        do_bias_correction: whether the rate is corrected for the zeros that the state begins with.
+        loss_scale_factor: a factor without effect on results.
+        weight_decay: the rate of decay; None: none, and the filters do nothing.
+        weight_decay_includes: regular expressions: only variables in whose full name one of them
+            is found decay.
+        weight_decay_excludes: likewise: only variables in whose name none is found decay.
+        grad_clipping: ``flow.optimizer.grad_clipping.by_global_norm(...)`` or None.
+        train_step_lbn: must be None.
+        loss_scale_policy: ``flow.optimizer.loss_scale.static_loss_scale(...)`` or None.
+        variables: full names of the variables to train; by default all trainable ones of the job.
+
+    Raises:
+        ArgumentError: a value is out of range, or both filters are given.
+
+    Example:
+        >>> import flowrs as flow
+        >>> rate = flow.optimizer.PiecewiseConstantScheduler([], [0.001])
+        >>> optimizer = flow.optimizer.AdamW(
+        ...     rate, weight_decay=0.01, weight_decay_includes="weight"
+        ... )
+    """
+
+    def __init__(
+        self,
+        lr_scheduler: LearningRateScheduler,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        do_bias_correction: bool = False,
+        loss_scale_factor: float | None = None,
+        weight_decay: float | None = None,
+        weight_decay_includes: Patterns = None,
+        weight_decay_excludes: Patterns = None,
+        grad_clipping: ClipByGlobalNorm | None = None,
+        train_step_lbn: None = None,
+        loss_scale_policy: StaticLossScale | None = None,
+        variables: Variables = trainable_variables,
+    ) -> None:
+        super().__init__(
+            lr_scheduler,
+            beta1,
+            beta2,
+            epsilon,
+            do_bias_correction,
+            loss_scale_factor,
+            grad_clipping,
+            train_step_lbn,
+            loss_scale_policy,
+            variables,
+        )
+        self.weight_decay = decay_of(
+            "AdamW", weight_decay, weight_decay_includes, weight_decay_excludes
+        )

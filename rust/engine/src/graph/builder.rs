@@ -166,7 +166,7 @@ impl Builder {
     ) -> Result<ValueId, Error> {
         let assembly = assemble(inputs.len(), write);
         let read: Vec<ValueId> = assembly.operands.iter().map(|&index| inputs[index]).collect();
-        add_program(self, name, &read, assembly.instructions)
+        add_program(self, name, &read, assembly.instructions, false)
     }
 
     /// `value` times a number.

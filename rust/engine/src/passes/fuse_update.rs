@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Outcome, root_of};
-use crate::graph::{Graph, Node, NodeKind};
+use crate::graph::{Graph, Node, NodeKind, ValueId};
 use crate::ops::Op;
 use crate::ops::elementwise::Elementwise;
 use crate::ops::matmul::{Fused, MatMul};
@@ -39,6 +39,15 @@ fn scaled(node: &Node, factor: f64) -> Option<Arc<dyn Op>> {
     }
 }
 
+/// True where a value is the memory of a variable that some update changes. An update that reads
+/// such a value has to come before that other one; two could wait for each other.
+fn is_updated(graph: &Graph, value: ValueId) -> bool {
+    let root = root_of(graph, value);
+    let changes =
+        |node: &Node| node.updates().iter().any(|&variable| node.inputs[variable] == root);
+    graph.nodes.iter().any(changes)
+}
+
 /// `update(w, multiply(g, constant))`.
 pub(super) fn scale(graph: &mut Graph, index: usize, uses: &[usize]) -> Outcome {
     let node = &graph.nodes[index];
@@ -54,6 +63,9 @@ pub(super) fn scale(graph: &mut Graph, index: usize, uses: &[usize]) -> Outcome 
     }
     if uses[node.inputs[input].index()] != 1 {
         return Outcome::Declined("the scaled gradient is needed elsewhere");
+    }
+    if is_updated(graph, gradient) {
+        return Outcome::Declined("the gradient is a variable that is updated too");
     }
     let Some(op) = scaled(node, factor.as_f64()) else { return Outcome::NoMatch };
     let node = &mut graph.nodes[index];
@@ -77,8 +89,8 @@ pub(super) fn matmul(graph: &mut Graph, index: usize, uses: &[usize]) -> Outcome
     if uses[gradient.index()] != 1 {
         return Outcome::Declined("the gradient is needed elsewhere");
     }
-    if [a, b].iter().any(|value| root_of(graph, *value) == variable) {
-        return Outcome::Declined("the gradient is computed from the variable itself");
+    if [a, b].iter().any(|value| is_updated(graph, *value)) {
+        return Outcome::Declined("the gradient is computed from a variable that is updated too");
     }
     let (scale, weight_decay) = (update.scale, update.weight_decay);
     let op = MatMulUpdate { product: product.clone(), scale, weight_decay };

@@ -37,6 +37,8 @@ pub struct Elementwise {
 #[derive(Clone, Debug)]
 pub struct ElementwiseProgram {
     name: &'static str,
+    /// Whether the first input is a condition, of any integer type.
+    condition: bool,
     program: Arc<Program>,
 }
 
@@ -88,19 +90,7 @@ impl Op for Elementwise {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        let same = match (self.row.condition, inputs) {
-            (true, [condition, rest @ ..]) => {
-                if condition.dtype.is_float() {
-                    let found = dtype_name(condition.dtype);
-                    return Err(Error::DType(format!(
-                        "the condition must be of an integer type, not {found}"
-                    )));
-                }
-                rest
-            }
-            _ => inputs,
-        };
-        let dtype = infer_dtype(&self.program, self.row.arguments, inputs.len(), same)?;
+        let dtype = infer_dtype(&self.program, inputs, self.row.condition)?;
         let dtype = match self.row.result {
             ResultType::Same => dtype,
             ResultType::Int8 => DType::I8,
@@ -121,20 +111,25 @@ impl Op for Elementwise {
         }
         let mut values = node.inputs.clone();
         values.extend([node.outputs[0], dy]);
-        let gradient = |derivative: &Option<Formula>| {
+        let gradient = |(argument, derivative): (&ValueId, &Option<Formula>)| {
             let Some(formula) = *derivative else { return Ok(None) };
             let assembly = row.assemble(formula, &self.parameters);
+            if assembly.operands.is_empty() {
+                // The slope is 0 everywhere.
+                return g.fill(g.ty(*argument).clone(), 0.0).map(Some);
+            }
             let inputs = assembly.operands.iter().map(|&operand| values[row.position(operand)]);
             let inputs: Vec<ValueId> = inputs.collect();
-            add_program(g, row.gradient_name, &inputs, assembly.instructions).map(Some)
+            let condition = row.condition && assembly.operands.first() == Some(&0);
+            let name = row.gradient_name;
+            add_program(g, name, &inputs, assembly.instructions, condition).map(Some)
         };
-        row.derivatives[..row.arguments].iter().map(gradient).collect()
+        node.inputs.iter().zip(&row.derivatives).map(gradient).collect()
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let inputs: Vec<DType> = lowering.inputs.iter().map(|ty| ty.dtype).collect();
         let (strides, shape) = broadcast(lowering);
-        let compute = self.row.compute_type(&inputs);
+        let compute = compute_type(&lowering.inputs, self.row.condition);
         Ok(kernel(lowering, self.program.clone(), compute, strides, shape))
     }
 
@@ -157,14 +152,13 @@ impl Op for ElementwiseProgram {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        let count = self.program.operand_count();
-        let dtype = infer_dtype(&self.program, count, inputs.len(), inputs)?;
+        let dtype = infer_dtype(&self.program, inputs, self.condition)?;
         Ok(vec![TensorType::new(dtype, infer_shape(inputs)?)])
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let (strides, shape) = broadcast(lowering);
-        let compute = lowering.inputs[0].dtype;
+        let compute = compute_type(&lowering.inputs, self.condition);
         Ok(kernel(lowering, self.program.clone(), compute, strides, shape))
     }
 
@@ -174,16 +168,18 @@ impl Op for ElementwiseProgram {
     }
 }
 
-/// The element type that `same` have in common, if the program has a meaning in it.
-fn infer_dtype(
-    program: &Program,
-    wanted: usize,
-    found: usize,
-    same: &[&TensorType],
-) -> Result<DType, Error> {
-    let (true, [first, rest @ ..]) = (found == wanted, same) else {
+/// The element type that the inputs have in common, but for a condition at their head, if the
+/// program has a meaning in it.
+fn infer_dtype(program: &Program, inputs: &[&TensorType], condition: bool) -> Result<DType, Error> {
+    let (wanted, found) = (program.operand_count(), inputs.len());
+    let same = inputs.get(usize::from(condition)..);
+    let (true, Some([first, rest @ ..])) = (found == wanted, same) else {
         return Err(Error::Argument(format!("takes {wanted} inputs, not {found}")));
     };
+    if condition && inputs[0].dtype.is_float() {
+        let found = dtype_name(inputs[0].dtype);
+        return Err(Error::DType(format!("the condition must be of an integer type, not {found}")));
+    }
     let fraction = |step: &Instruction| {
         matches!(step.operation, kernels::Operation::Constant(Number::Float(_)))
     };
@@ -196,6 +192,14 @@ fn infer_dtype(
         expect_same_dtype(first, other)?;
     }
     Ok(first.dtype)
+}
+
+/// The type to compute in.
+fn compute_type(inputs: &[&TensorType], condition: bool) -> DType {
+    let dtype = inputs[usize::from(condition)].dtype;
+    // Wide enough for a condition too, so that none becomes 0 by being cut.
+    let wider = condition && !dtype.is_float() && inputs[0].dtype.size() > dtype.size();
+    if wider { inputs[0].dtype } else { dtype }
 }
 
 fn infer_shape(inputs: &[&TensorType]) -> Result<Vec<usize>, Error> {
@@ -221,16 +225,18 @@ static SINGLE: LazyLock<Vec<(kernels::Operation, &'static Row)>> = LazyLock::new
     single.collect()
 });
 
-/// Adds the node of a program: none where it only copies, a row where it does one thing.
+/// Adds the node of a program, whose first input may be a condition: no node where it only copies,
+/// a row where it does one thing.
 pub(crate) fn add_program(
     g: &mut Builder,
     name: &'static str,
     inputs: &[ValueId],
     instructions: Vec<Instruction>,
+    condition: bool,
 ) -> Result<ValueId, Error> {
     match (inputs, instructions.as_slice()) {
         ([only], []) => return Ok(*only),
-        (_, [one]) => {
+        (_, [one]) if !condition => {
             if let Some((_, row)) = SINGLE.iter().find(|(known, _)| *known == one.operation) {
                 let arguments = &one.arguments[..row.arguments];
                 let inputs: Vec<ValueId> =
@@ -242,7 +248,7 @@ pub(crate) fn add_program(
     }
     let program = Program::new(inputs.len(), instructions)
         .map_err(|why| Error::Graph(format!("{name}: {why}")))?;
-    g.derive(ElementwiseProgram { name, program: Arc::new(program) }, inputs)
+    g.derive(ElementwiseProgram { name, condition, program: Arc::new(program) }, inputs)
 }
 
 /// Strides of the inputs over the output's shape, and that shape.

@@ -1,10 +1,9 @@
 //! What a row of the table says, and the short forms in which rows are written.
 
-use flowrs_kernels::elementwise::{Number, Program};
+use flowrs_kernels::elementwise::{Instruction, Number, Operation, Program};
 
 use super::formula::{Assembly, Draft, Term, assemble};
 use crate::error::Error;
-use crate::types::DType;
 
 /// The names that a formula may use.
 pub struct Scope<'a> {
@@ -81,11 +80,11 @@ pub struct Row {
     pub result: ResultType,
     /// Whether the first argument is a condition, of any integer type.
     pub condition: bool,
-    /// Whether a gradient may be asked for; without `derivatives` it is zero.
+    /// Whether a gradient may be asked for; without `derivatives` none flows.
     pub differentiable: bool,
     /// What happens to one element.
     pub forward: Formula,
-    /// For each argument the gradient of one element of it; `None`: zero.
+    /// For each argument the gradient of one element of it; `None`: none flows to it.
     pub derivatives: [Option<Formula>; 3],
 }
 
@@ -109,10 +108,13 @@ impl Row {
 
     /// What one element goes through, with the arguments as operands.
     pub(super) fn program(&self, parameters: &[Number]) -> Result<Program, Error> {
-        let assembly = self.assemble(self.forward, parameters);
-        let expected = 0..self.arguments;
-        if !assembly.operands.iter().copied().eq(expected) || assembly.instructions.is_empty() {
+        let mut assembly = self.assemble(self.forward, parameters);
+        if !assembly.operands.iter().copied().eq(0..self.arguments) {
             return Err(Error::Graph(format!("{} does not read its arguments", self.name)));
+        }
+        if assembly.instructions.is_empty() {
+            let copy = Instruction { operation: Operation::Copy, arguments: [0; 3] };
+            assembly.instructions.push(copy);
         }
         Program::new(self.arguments, assembly.instructions)
             .map_err(|why| Error::Graph(format!("{}: {why}", self.name)))
@@ -134,19 +136,10 @@ impl Row {
     pub(super) const fn by_condition(self) -> Self {
         Self { condition: true, ..self }
     }
-
-    /// The type to compute in.
-    pub(super) fn compute_type(&self, inputs: &[DType]) -> DType {
-        if !self.condition || inputs[1].is_float() {
-            return inputs[usize::from(self.condition)];
-        }
-        // Wide enough for the condition too, so that none becomes 0 by being cut.
-        if inputs[0].size() > inputs[1].size() { inputs[0] } else { inputs[1] }
-    }
 }
 
-/// A row without slope: its gradient is zero.
-pub(super) const fn flat(names: [&'static str; 2], arguments: usize, forward: Formula) -> Row {
+/// A row that lets no gradient through.
+pub(super) const fn closed(names: [&'static str; 2], arguments: usize, forward: Formula) -> Row {
     Row {
         name: names[0],
         gradient_name: names[1],
@@ -162,11 +155,11 @@ pub(super) const fn flat(names: [&'static str; 2], arguments: usize, forward: Fo
 
 /// A row whose gradient cannot be asked for.
 pub(super) const fn one_way(names: [&'static str; 2], arguments: usize, forward: Formula) -> Row {
-    Row { differentiable: false, ..flat(names, arguments, forward) }
+    Row { differentiable: false, ..closed(names, arguments, forward) }
 }
 
 pub(super) const fn unary(names: [&'static str; 2], forward: Formula, da: Formula) -> Row {
-    Row { derivatives: [Some(da), None, None], ..flat(names, 1, forward) }
+    Row { derivatives: [Some(da), None, None], ..closed(names, 1, forward) }
 }
 
 pub(super) const fn binary(
@@ -175,7 +168,7 @@ pub(super) const fn binary(
     da: Formula,
     db: Formula,
 ) -> Row {
-    Row { derivatives: [Some(da), Some(db), None], ..flat(names, 2, forward) }
+    Row { derivatives: [Some(da), Some(db), None], ..closed(names, 2, forward) }
 }
 
 pub(super) const fn ternary(
@@ -185,9 +178,9 @@ pub(super) const fn ternary(
     db: Formula,
     dc: Formula,
 ) -> Row {
-    Row { derivatives: [Some(da), Some(db), Some(dc)], ..flat(names, 3, forward) }
+    Row { derivatives: [Some(da), Some(db), Some(dc)], ..closed(names, 3, forward) }
 }
 
 pub(super) const fn comparison(names: [&'static str; 2], forward: Formula) -> Row {
-    Row { result: ResultType::Int8, ..flat(names, 2, forward) }
+    Row { result: ResultType::Int8, ..closed(names, 2, forward) }
 }

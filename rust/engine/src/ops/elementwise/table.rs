@@ -7,7 +7,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use super::row::{Row, binary, comparison, flat, one_way, ternary, unary};
+use super::row::{Row, binary, closed, comparison, one_way, ternary, unary};
 use super::{Scope, Term};
 
 /// The names of a row and of the programs that compute its gradient.
@@ -48,15 +48,15 @@ pub static TABLE: &[Row] = &[
         |s| s.dy,
         |s| -(s.dy * s.a.floor_divide(s.b)),
     ),
-    flat(named!("floor_divide"), 2, |s| s.a.floor_divide(s.b)),
+    binary(named!("floor_divide"), |s| s.a.floor_divide(s.b), |s| s.zero(), |s| s.zero()),
     unary(named!("negative"), |s| -s.a, |s| -s.dy),
     unary(named!("abs"), |s| s.a.abs(), |s| s.dy * s.a.sign()),
     unary(named!("square"), |s| s.a.square(), |s| s.dy * 2.0 * s.a),
-    flat(named!("sign"), 1, |s| s.a.sign()),
+    unary(named!("sign"), |s| s.a.sign(), |s| s.zero()),
     unary(named!("relu"), |s| s.a.relu(), |s| s.y.relu_gradient(s.dy)),
     Row {
         derivatives: [None, Some(|s| s.a.relu_gradient(s.dy)), None],
-        ..flat(named!("relu_gradient"), 2, |s| s.a.relu_gradient(s.b))
+        ..closed(named!("relu_gradient"), 2, |s| s.a.relu_gradient(s.b))
     },
     // Limits; integers too.
     unary(
@@ -91,7 +91,7 @@ pub static TABLE: &[Row] = &[
             Some(|s| s.a.choose(s.dy, s.zero())),
             Some(|s| s.a.choose(s.zero(), s.dy)),
         ],
-        ..flat(named!("where"), 3, |s| s.a.choose(s.b, s.c)).by_condition()
+        ..closed(named!("where"), 3, |s| s.a.choose(s.b, s.c)).by_condition()
     },
     // Powers and roots.
     unary(named!("sqrt"), |s| s.a.sqrt(), |s| s.dy * 0.5 / s.y),
@@ -163,9 +163,9 @@ pub static TABLE: &[Row] = &[
     unary(named!("acosh"), |s| s.a.acosh(), |s| s.dy * (s.a - 1.0).rsqrt() * (s.a + 1.0).rsqrt()),
     unary(named!("atanh"), |s| s.a.atanh(), |s| s.dy / ((1.0 - s.a) * (1.0 + s.a))),
     // Rounding.
-    flat(named!("ceil"), 1, |s| s.a.ceil()),
-    flat(named!("floor"), 1, |s| s.a.floor()),
-    flat(named!("rint"), 1, |s| s.a.rint()),
+    unary(named!("ceil"), |s| s.a.ceil(), |s| s.zero()),
+    unary(named!("floor"), |s| s.a.floor(), |s| s.zero()),
+    unary(named!("rint"), |s| s.a.rint(), |s| s.zero()),
     // Activations.
     unary(named!("sigmoid"), |s| s.a.sigmoid(), |s| s.dy * s.y * (1.0 - s.y)),
     unary(named!("tanh"), |s| s.a.tanh(), |s| s.dy * (1.0 - s.y.square())),
@@ -246,18 +246,20 @@ pub static TABLE: &[Row] = &[
         },
         |s| s.dy * ((1.0 - s.a).log() - s.a.log()),
     ),
+    // No gradient flows to the labels.
+    Row {
+        derivatives: [Some(|s| s.dy * (s.a.sigmoid() - s.b)), None, None],
+        ..closed(named!("sigmoid_cross_entropy"), 2, sigmoid_cross_entropy)
+    },
     binary(
-        named!("sigmoid_cross_entropy"),
-        |s| {
-            let distance = s.a.greater(s.zero()).choose(1.0 - s.b, s.b);
-            (-s.a.abs()).softplus() + distance.times_or_zero(s.a.abs())
-        },
+        named!("binary_cross_entropy_with_logits"),
+        sigmoid_cross_entropy,
         |s| s.dy * (s.a.sigmoid() - s.b),
         |s| -(s.dy * s.a),
     ),
     // As the row above, with a factor for the positive examples.
     ternary(
-        named!("weighted_sigmoid_cross_entropy"),
+        named!("weighted_cross_entropy_with_logits"),
         |s| {
             let positive = (s.b * s.c).times_or_zero((-s.a).softplus());
             positive + (1.0 - s.b).times_or_zero(s.a.softplus())
@@ -298,7 +300,7 @@ pub static TABLE: &[Row] = &[
     one_way(named!("clip_factor"), 1, |s| (s.p(0) / s.a.sqrt()).minimum(s.one()))
         .with(&["clip_norm"]),
     // What is subtracted before exponentials are added up: no gradient flows through it.
-    flat(named!("finite_or_zero"), 1, |s| {
+    closed(named!("finite_or_zero"), 1, |s| {
         s.a.abs().less(s.float(f64::INFINITY)).choose(s.a, s.zero())
     }),
 ];
@@ -340,6 +342,12 @@ fn gelu_slope(x: Term<'_>) -> Term<'_> {
 fn expm1_of_negative(x: Term<'_>) -> Term<'_> {
     let half = (x * 0.5).tanh();
     2.0 * half / (1.0 - half)
+}
+
+/// `log(1 + exp(-|a|))`, and the logit's size where it has the wrong sign.
+fn sigmoid_cross_entropy<'a>(s: &Scope<'a>) -> Term<'a> {
+    let distance = s.a.greater(s.zero()).choose(1.0 - s.b, s.b);
+    (-s.a.abs()).softplus() + distance.times_or_zero(s.a.abs())
 }
 
 fn smooth_sign<'a>(s: &Scope<'a>) -> Term<'a> {
