@@ -19,6 +19,7 @@ struct Case {
 }
 
 /// The shape of a convolution whose windows begin and end within the padding.
+#[expect(clippy::too_many_arguments, reason = "the sizes of a convolution, in their order")]
 fn shape(
     batch: usize,
     channels: [usize; 3],
@@ -95,7 +96,7 @@ where
 {
     let result = kernel(&Serial);
     assert_eq!(kernel(&Reverse).bits(), result.bits(), "the order of tasks changes the result");
-    if seed % 16 == 0 {
+    if seed.is_multiple_of(16) {
         for threads in [2, 3, 8] {
             assert_eq!(kernel(&Threads(threads)).bits(), result.bits(), "{threads} threads");
         }

@@ -183,7 +183,9 @@ fn check_outcome(
 fn is_wild(outcome: &Outcome) -> bool {
     let fetched = outcome.fetched.iter().map(Aligned::bytes);
     let states = outcome.state.iter().filter(|(name, _)| *name != "step").map(|(_, v)| &v[..]);
-    let wild = |bytes: &[u8]| as_floats(bytes).iter().any(|value| !(value.abs() < 1e6));
+    let wild = |bytes: &[u8]| {
+        as_floats(bytes).iter().any(|value| !value.is_finite() || value.abs() >= 1e6)
+    };
     fetched.chain(states).any(|bytes| bytes.len() >= 8 && wild(bytes))
 }
 

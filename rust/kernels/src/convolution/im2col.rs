@@ -172,7 +172,9 @@ impl ForwardCut {
         // With channels first a block must lie in one image to be read in place; for small images
         // of odd sizes the copy costs less than products of odd widths.
         let direct = pointwise
-            && (shape.layout == Layout::ChannelsLast || pixels % PIXELS == 0 || pixels >= 256);
+            && (shape.layout == Layout::ChannelsLast
+                || pixels.is_multiple_of(PIXELS)
+                || pixels >= 256);
         let by_image = direct && shape.layout == Layout::ChannelsFirst;
         let (segment, segments) =
             if by_image { (pixels, shape.batch) } else { (pixels * shape.batch, 1) };
@@ -180,7 +182,7 @@ impl ForwardCut {
         let per_pixel = longest(depth_blocks, shape.depth()) + shape.group_outputs();
         let fitting = BLOCK_BYTES / size_of::<T>() / per_pixel;
         let even = (pixels * shape.batch).div_ceil(TASKS).max(2 * PIXELS);
-        let block = fitting.min(even).min(MAX_PIXELS).max(PIXELS) / PIXELS * PIXELS;
+        let block = fitting.min(even).clamp(PIXELS, MAX_PIXELS) / PIXELS * PIXELS;
         let blocks_per_segment = segment.div_ceil(block);
         let units = (segments * blocks_per_segment * shape.groups).max(1);
         let channel_parts =
@@ -686,10 +688,11 @@ per_isa! {
                         line.copy_from_slice(&from[start..start + SIDE]);
                         line
                     });
-                    for j in 0..SIDE {
-                        let line: [T; SIDE] = std::array::from_fn(|i| square[i][j]);
+                    let turned: [[T; SIDE]; SIDE] =
+                        std::array::from_fn(|j| std::array::from_fn(|i| square[i][j]));
+                    for (j, line) in turned.iter().enumerate() {
                         let start = (column + j) * to_stride + row;
-                        to[start..start + SIDE].copy_from_slice(&line);
+                        to[start..start + SIDE].copy_from_slice(line);
                     }
                 } else {
                     for j in column..columns.min(column + SIDE) {
