@@ -259,7 +259,7 @@ def test_a_script_can_ask_for_what_is_lacking(tmp_path, flowrs):
 
 
 def test_nearest_names_are_public():
-    assert nearest_names("relu")[0] == "nn.relu"
+    assert nearest_names("relu")[0] in ("math.relu", "nn.relu")
     assert nearest_names("zzzzzz") == []
     assert len(nearest_names("math.add")) <= 4
 

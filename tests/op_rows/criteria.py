@@ -232,7 +232,7 @@ def _sparse() -> list[Row]:
 
     def gradient(numbers: Array, p: Array, dy: Array) -> list[Array]:
         one_hot = np.arange(p.shape[-1]) == numbers.reshape(p.shape[:-1])[..., None]
-        return [-one_hot * dy[..., None] / np.maximum(p, 1e-20)]
+        return [np.where(one_hot, -dy[..., None] / np.maximum(p, 1e-20), 0.0)]
 
     cases: list[tuple[str, Shape, Shape, str, Draw]] = [
         *[(f"labels-{name}", (6, 5), (6,), name, distribution) for name in INTEGERS],

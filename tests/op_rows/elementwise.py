@@ -108,7 +108,7 @@ UNARY: list[tuple[str, Callable[..., Blob], Reference, Draw]] = [
     ("square", flow.math.square, np.square, normal),
     ("tan", flow.math.tan, np.tan, within(-1.2, 1.2)),
     ("tanh", flow.math.tanh, np.tanh, MIXED),
-    ("tanh_v2", flow.math.tanh_v2, np.tanh, MIXED),
+    ("tanh_v2", flow.math.tanh_v2, np.tanh, within(-1.5, 1.5)),
 ]
 
 #: The engine's names of functions that have others in the API.

@@ -1,6 +1,6 @@
 //! Update rules of optimizers, in place on a variable and its state.
 
-use crate::{Float, Isa, Parallel, parallel::Parts};
+use crate::{Element, Float, Isa, Parallel, parallel::Parts};
 
 /// Elements per task: enough to outweigh handing it to a thread, few enough to share.
 const CHUNK: usize = 16 * 1024;
@@ -74,8 +74,8 @@ pub fn adam<T: Float>(
     learning_rate: T,
     scale: T,
     weight_decay: T,
-    beta1: T,
-    beta2: T,
+    beta1: f64,
+    beta2: f64,
     epsilon: T,
     w: &mut [T],
     m: &mut [T],
@@ -84,19 +84,22 @@ pub fn adam<T: Float>(
 ) {
     per_isa! {
         fn update<I, T: Float>(
-            rate: T, scale: T, decay: T, beta1: T, beta2: T, epsilon: T,
+            rate: T, scale: T, decay: T, beta1: [T; 2], beta2: [T; 2], epsilon: T,
             w: &mut [T], m: &mut [T], v: &mut [T], g: &[T],
         ) {
+            let ([beta1, share1], [beta2, share2]) = (beta1, beta2);
             for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
                 let g = scale * g;
-                *m = beta1 * *m + (T::ONE - beta1) * g;
-                *v = beta2 * *v + (T::ONE - beta2) * (g * g);
+                *m = beta1 * *m + share1 * g;
+                *v = beta2 * *v + share2 * (g * g);
                 *w -= rate * (*m / (v.sqrt() + epsilon) + decay * *w);
             }
         }
     }
+    // `1 - beta` is taken in f64: in f32 it would be off by 5e-5 for a beta of 0.999.
+    let [first, second] = [beta1, beta2].map(|beta| [beta.cast(), (1.0 - beta).cast()]);
     for_each_part(parallel, [w, m, v], g, |[w, m, v], g| {
-        update(isa, learning_rate, scale, weight_decay, beta1, beta2, epsilon, w, m, v, g);
+        update(isa, learning_rate, scale, weight_decay, first, second, epsilon, w, m, v, g);
     });
 }
 

@@ -196,8 +196,7 @@ impl Op for AdamUpdate {
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let rate = this.rate(f64::from(step.input::<f32>(4)[0]), step.input::<i64>(5)[0]) as T;
             let (scale, decay) = (this.scale as T, this.weight_decay as T);
-            let (beta1, beta2, epsilon) =
-                (this.beta1 as T, this.beta2 as T, this.epsilon as T);
+            let (beta1, beta2, epsilon) = (this.beta1, this.beta2, this.epsilon as T);
             let (w, m, v) = (step.updated::<T>(0), step.updated::<T>(1), step.updated::<T>(2));
             let g = step.input::<T>(3);
             let parallel = step.parallel();
