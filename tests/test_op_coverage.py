@@ -12,7 +12,6 @@ from test_optimizers import COVERED
 
 from flowrs import _flowrs
 
-
 #: Operations whose results are random or go to variables, and the files that test them.
 ELSEWHERE = {
     "moving_average": "test_normalization.py",
