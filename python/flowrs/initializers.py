@@ -77,7 +77,7 @@ def _slice_lengths(shape: tuple[int, ...], item_size: int) -> Iterator[int]:
             remaining -= units
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Constant(Initializer, Sampler):
     value: float | int
 
@@ -88,7 +88,7 @@ class _Constant(Initializer, Sampler):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Uniform(Initializer, Sampler):
     minimum: float
     maximum: float
@@ -101,7 +101,7 @@ class _Uniform(Initializer, Sampler):
         return generator.uniform(self.minimum, end, count)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _UniformInteger(Initializer, Sampler):
     minimum: int
     maximum: int
@@ -113,7 +113,7 @@ class _UniformInteger(Initializer, Sampler):
         return generator.integers(self.minimum, self.maximum, count)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Normal(Initializer, Sampler):
     mean: float
     deviation: float
@@ -125,7 +125,7 @@ class _Normal(Initializer, Sampler):
         return generator.normal(self.mean, self.deviation, count)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _TruncatedNormal(Initializer, Sampler):
     mean: float
     deviation: float
@@ -146,7 +146,7 @@ class _TruncatedNormal(Initializer, Sampler):
         return values
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _VarianceScaling(Initializer):
     scale: float
     mode: str
@@ -162,7 +162,7 @@ class _VarianceScaling(Initializer):
         return _TruncatedNormal(0.0, math.sqrt(scale) / TRUNCATED_DEVIATION)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Empty(Initializer):
     def draw(self, shape: tuple[int, ...], dtype: DType, seed: int) -> Array:
         return np.zeros(shape, dtype.numpy)

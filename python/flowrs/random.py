@@ -7,7 +7,6 @@ is resumed from a checkpoint draws what it would have drawn.
 
 from __future__ import annotations
 
-import hashlib
 import random
 
 from flowrs import datatype
@@ -46,6 +45,8 @@ def draw(
     """Adds an operation that draws values of the given shape."""
     trace = current_trace(f"random.{op}")
     full = trace.full_name(name, prefix)
+    import hashlib  # takes a while to load, and not every program needs it
+
     digest = hashlib.blake2b(full.encode(), digest_size=4).digest()
     described: dict[str, Attribute] = {
         "seed": default_seed(trace, full, seed),

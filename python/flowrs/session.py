@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Iterable
@@ -220,6 +219,8 @@ def seed_of_name(name: str) -> int | None:
     """The seed (32 bits) that the session's random seed gives to a full name; None without one."""
     if _random_seed is None:
         return None
+    import hashlib  # takes a while to load, and not every program needs it
+
     digest = hashlib.blake2b(f"{_random_seed}:{name}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 
