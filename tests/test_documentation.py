@@ -122,3 +122,11 @@ def test_variables_of_the_environment_in_the_documents_are_read() -> None:
     named = set(re.findall(r"FLOWRS_[A-Z_]+", text))
     assert "FLOWRS_DATA_DIR" in named
     assert {name for name in named if name not in code} == set()
+
+
+def test_every_figure_in_the_readmes_performance_table_is_in_the_results() -> None:
+    section = (ROOT / "README.md").read_text().partition("## Performance")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(rows) >= 4
+    results = (ROOT / "benches" / "RESULTS.md").read_text().splitlines()
+    assert [row for row in rows if row not in results] == []
