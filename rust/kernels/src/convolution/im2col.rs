@@ -15,7 +15,7 @@ use crate::{Float, Isa, Parallel, Serial};
 use std::ops::Range;
 
 /// Tasks of a pass at most: each has working memory of its own.
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 /// Bytes of a block of the matrix of windows, and of what is computed from it, at most.
 const BLOCK_BYTES: usize = 512 * 1024;
 /// The longest part of the depth that is multiplied at once.
@@ -89,7 +89,7 @@ pub(super) fn input_gradient<T: Float>(
 
 /// The convolution of the output's gradient that gives the input's, if there is one: where windows
 /// lie next to one another.
-fn turned(shape: &ConvolutionShape) -> Option<ConvolutionShape> {
+pub(super) fn turned(shape: &ConvolutionShape) -> Option<ConvolutionShape> {
     let mut padding_before = [0; 3];
     for (axis, padding) in padding_before.iter_mut().enumerate() {
         let reach = (shape.kernel[axis] - 1) * shape.dilation[axis];
@@ -121,7 +121,7 @@ fn product<T: Float>(
 }
 
 /// Runs `work(unit, working memory)` for each unit, in at most [`TASKS`] tasks.
-fn for_each_unit<T: Float>(
+pub(super) fn for_each_unit<T: Float>(
     parallel: &dyn Parallel,
     units: usize,
     scratch: &mut [T],

@@ -4,6 +4,7 @@
 //! working memory from the caller: [`scratch_elements`] says how much, by the shape alone.
 
 mod depthwise;
+mod direct;
 mod im2col;
 pub mod naive;
 mod patches;
@@ -21,14 +22,18 @@ pub enum Algorithm {
     Im2col,
     /// Every channel by itself, for shapes with one input channel per group.
     Depthwise,
+    /// Windows are read where they are, from a copy of the input with channels last and a border of
+    /// zeros. Not for the gradient to the input of windows that leave gaps.
+    Direct,
 }
 
 impl Algorithm {
-    /// Whether the algorithm can compute convolutions of this shape.
-    pub fn supports(self, shape: &ConvolutionShape) -> bool {
+    /// Whether the algorithm can compute a pass over this shape.
+    pub fn supports(self, pass: Pass, shape: &ConvolutionShape) -> bool {
         match self {
             Algorithm::Im2col => true,
             Algorithm::Depthwise => shape.group_inputs() == 1,
+            Algorithm::Direct => direct::supports(pass, shape),
         }
     }
 }
@@ -46,9 +51,11 @@ pub enum Pass {
 
 /// The fastest algorithm for a pass over this shape.
 pub fn choose(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
-    let _ = (isa, pass);
+    let _ = isa;
     if shape.group_inputs() == 1 && shape.groups > 1 {
         Algorithm::Depthwise
+    } else if direct::supports(pass, shape) {
+        Algorithm::Direct
     } else {
         Algorithm::Im2col
     }
@@ -61,10 +68,10 @@ pub fn scratch_elements<T: Float>(
     pass: Pass,
     shape: &ConvolutionShape,
 ) -> usize {
-    let _ = isa;
     match algorithm {
         Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
         Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
+        Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape),
     }
 }
 
@@ -76,7 +83,7 @@ fn check<T: Float>(
     shape: &ConvolutionShape,
     scratch: &[T],
 ) {
-    assert!(algorithm.supports(shape), "{algorithm:?} does not support {shape:?}");
+    assert!(algorithm.supports(pass, shape), "{algorithm:?} does not support {shape:?}");
     let needed = scratch_elements::<T>(isa, algorithm, pass, shape);
     let given = scratch.len();
     assert!(given >= needed, "a working memory of {needed} elements is needed, not {given}");
@@ -106,6 +113,7 @@ pub fn convolution<T: Float>(
     let run = match algorithm {
         Algorithm::Im2col => im2col::convolution,
         Algorithm::Depthwise => depthwise::convolution,
+        Algorithm::Direct => direct::convolution,
     };
     run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
 }
@@ -129,6 +137,7 @@ pub fn convolution_input_gradient<T: Float>(
     let run = match algorithm {
         Algorithm::Im2col => im2col::input_gradient,
         Algorithm::Depthwise => depthwise::input_gradient,
+        Algorithm::Direct => direct::input_gradient,
     };
     run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
 }
@@ -152,6 +161,7 @@ pub fn convolution_weight_gradient<T: Float>(
     let run = match algorithm {
         Algorithm::Im2col => im2col::weight_gradient,
         Algorithm::Depthwise => depthwise::weight_gradient,
+        Algorithm::Direct => direct::weight_gradient,
     };
     run(isa, parallel, shape, input, output_gradient, weight_gradient, scratch);
 }

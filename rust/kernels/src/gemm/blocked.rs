@@ -84,6 +84,8 @@ pub(super) fn gemm<T: Float>(
                         a: a_pointer,
                         a_row,
                         a_step,
+                        stretches: &0,
+                        stretch_count: 1,
                         b: b_pointer,
                         b_step,
                         c: c.pointer(),
@@ -144,7 +146,7 @@ impl Cut {
     fn new<T: Float>(sizes: Sizes, a: Matrix<T>, b: Matrix<T>) -> Cut {
         let (m, k, n) = (a.rows(), a.columns(), b.columns());
         let panels = n.div_ceil(WIDE * sizes.lanes);
-        let row_groups = (m / 2 * 2).div_ceil(sizes.rows) + m % 2;
+        let row_groups = m.div_ceil(sizes.rows);
         let panel_work = m * k * WIDE * sizes.lanes;
         let row_parts = if panels >= ENOUGH_PANELS {
             1
@@ -195,14 +197,9 @@ impl Cut {
         (panel * width, width.min(self.n - panel * width))
     }
 
-    /// The first row of a group and their number: nearly equal even numbers, an odd last row alone.
+    /// The first row of a group and their number: nearly equal.
     fn rows(&self, group: usize) -> (usize, usize) {
-        let pairs = self.m / 2;
-        let groups = self.row_groups - self.m % 2;
-        if group == groups {
-            return (self.m - 1, 1);
-        }
-        let boundary = |group: usize| group * pairs / groups * 2;
+        let boundary = |group: usize| group * self.m / self.row_groups;
         (boundary(group), boundary(group + 1) - boundary(group))
     }
 

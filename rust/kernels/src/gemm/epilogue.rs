@@ -26,7 +26,7 @@ pub enum Epilogue<'a, T> {
 
 /// An epilogue seen from a block of the product.
 #[derive(Clone, Copy)]
-pub(super) struct BlockEpilogue<'a, T> {
+pub(crate) struct BlockEpilogue<'a, T> {
     epilogue: Epilogue<'a, T>,
     /// Columns of the whole product.
     reference_stride: usize,
@@ -34,7 +34,7 @@ pub(super) struct BlockEpilogue<'a, T> {
 
 impl<'a, T: Float> Epilogue<'a, T> {
     /// The part for the block that begins at (`row`, `column`) of a product of `columns` columns.
-    pub(super) fn block(self, row: usize, column: usize, columns: usize) -> BlockEpilogue<'a, T> {
+    pub(crate) fn block(self, row: usize, column: usize, columns: usize) -> BlockEpilogue<'a, T> {
         let epilogue = match self {
             Epilogue::Bias { bias, relu } => Epilogue::Bias { bias: &bias[column..], relu },
             Epilogue::ReluMask { reference } => {
@@ -60,7 +60,7 @@ impl<'a, T: Float> Epilogue<'a, T> {
 }
 
 /// Applies the epilogue to a finished block.
-pub(super) fn finish<T: Float>(isa: Isa, c: &mut Block<T>, epilogue: BlockEpilogue<T>) {
+pub(crate) fn finish<T: Float>(isa: Isa, c: &mut Block<T>, epilogue: BlockEpilogue<T>) {
     if !matches!(epilogue.epilogue, Epilogue::None) {
         apply(isa, c, epilogue);
     }

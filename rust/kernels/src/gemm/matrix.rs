@@ -49,7 +49,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     }
 
     /// The part of `rows` x `columns` elements that begins at (`row`, `column`).
-    pub(super) fn block(self, row: usize, rows: usize, column: usize, columns: usize) -> Self {
+    pub(crate) fn block(self, row: usize, rows: usize, column: usize, columns: usize) -> Self {
         assert!(row + rows <= self.rows && column + columns <= self.columns);
         let start = row * self.row_stride + column * self.column_stride;
         let data = self.data.get(start..).unwrap_or(&[]);
@@ -189,7 +189,7 @@ fn check(length: usize, rows: usize, columns: usize, row_stride: usize, column_s
 }
 
 /// A block of a row-major matrix that one task may write.
-pub(super) struct Block<'a, T> {
+pub(crate) struct Block<'a, T> {
     parts: &'a Parts<'a, T>,
     start: usize,
     rows: usize,
@@ -200,7 +200,7 @@ pub(super) struct Block<'a, T> {
 impl<'a, T> Block<'a, T> {
     /// # Safety
     /// No two blocks that are alive at the same time overlap.
-    pub(super) unsafe fn new(
+    pub(crate) unsafe fn new(
         parts: &'a Parts<'a, T>,
         row_stride: usize,
         (row, rows): (usize, usize),
@@ -209,20 +209,20 @@ impl<'a, T> Block<'a, T> {
         Block { parts, start: row * row_stride + column, rows, columns, row_stride }
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
-    pub(super) fn row_stride(&self) -> usize {
+    pub(crate) fn row_stride(&self) -> usize {
         self.row_stride
     }
 
     #[inline(always)]
-    pub(super) fn row(&mut self, row: usize) -> &mut [T] {
+    pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row beyond the block");
         // SAFETY: rows of a block do not overlap, `&mut self` allows one at a time, and `new`
         // promises that no other block overlaps this one.
@@ -230,7 +230,7 @@ impl<'a, T> Block<'a, T> {
     }
 
     /// The first element; the whole block can be read and written from there.
-    pub(super) fn pointer(&mut self) -> *mut T {
+    pub(crate) fn pointer(&mut self) -> *mut T {
         if self.rows > 0 {
             self.row(self.rows - 1);
         }

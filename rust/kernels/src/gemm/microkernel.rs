@@ -14,10 +14,14 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 /// One call of a kernel: `c = alpha * a * b + beta * c` for a tile.
 pub struct Tile<T> {
+    /// Steps of a stretch of `a`.
     pub(super) depth: usize,
     pub(super) a: *const T,
     pub(super) a_row: usize,
     pub(super) a_step: usize,
+    /// Where the stretches of `a` begin; `b` goes on from one to the next.
+    pub(super) stretches: *const usize,
+    pub(super) stretch_count: usize,
     pub(super) b: *const T,
     pub(super) b_step: usize,
     pub(super) c: *mut T,
@@ -33,9 +37,10 @@ pub struct Tile<T> {
 /// Computes a tile.
 ///
 /// # Safety
-/// The CPU has the instructions of the [`Isa`] that the kernel was chosen for. For each of the
-/// kernel's rows `r`, each step `p < depth`, and each column `j`: `a + r * a_row + p * a_step` and
-/// `b + p * b_step + j` can be read for every `j` of the kernel's full width, and
+/// The CPU has the instructions of the [`Isa`] that the kernel was chosen for. There are
+/// `stretch_count` stretches. For each of the kernel's rows `r`, each stretch `s`, each step
+/// `p < depth`, and each column `j`: `a + stretches[s] + r * a_row + p * a_step` and
+/// `b + (s * depth + p) * b_step + j` can be read for every `j` of the kernel's full width, and
 /// `c + r * c_row + j` can be read and written by this call alone for every `j < columns`;
 /// `columns` is at most the width.
 pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
@@ -115,11 +120,12 @@ macro_rules! gemm_elements {
                 match isa.level() {
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx512 => {
-                        choose!(avx512 $type $avx512, rows wide adjacent; 1 2 4 6 8 10 12 14)
+                        choose!(avx512 $type $avx512, rows wide adjacent;
+                                1 2 3 4 5 6 7 8 9 10 11 12 13 14)
                     }
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => choose!(avx2 $type $avx2, rows wide adjacent; 1 2 4 6),
-                    _ => choose!(portable $type Portable, rows wide adjacent; 1 2 4),
+                    Level::Avx2 => choose!(avx2 $type $avx2, rows wide adjacent; 1 2 3 4 5 6),
+                    _ => choose!(portable $type Portable, rows wide adjacent; 1 2 3 4),
                 }
             }
 
@@ -206,19 +212,22 @@ where
                 prefetch(tile.c.wrapping_add(row * tile.c_row + v * V::LANES));
             }
         });
-        let (mut a, mut b, mut ahead) = (tile.a, tile.b, tile.ahead);
-        for _ in 0..tile.depth {
-            let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
-            each_row!(row < MR => {
-                let factor = V::splat(*a.add(row * a_row));
-                for v in 0..NV {
-                    sums[row][v] = sums[row][v].plus_product(factor, vectors[v]);
-                }
-            });
-            a = a.wrapping_add(tile.a_step);
-            b = b.wrapping_add(tile.b_step);
-            prefetch(ahead);
-            ahead = ahead.wrapping_add(tile.ahead_step);
+        let (mut b, mut ahead) = (tile.b, tile.ahead);
+        for stretch in 0..tile.stretch_count {
+            let mut a = tile.a.wrapping_add(*tile.stretches.add(stretch));
+            for _ in 0..tile.depth {
+                let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+                each_row!(row < MR => {
+                    let factor = V::splat(*a.add(row * a_row));
+                    for v in 0..NV {
+                        sums[row][v] = sums[row][v].plus_product(factor, vectors[v]);
+                    }
+                });
+                a = a.wrapping_add(tile.a_step);
+                b = b.wrapping_add(tile.b_step);
+                prefetch(ahead);
+                ahead = ahead.wrapping_add(tile.ahead_step);
+            }
         }
         let (alpha, beta) = (V::splat(tile.alpha), V::splat(tile.beta));
         if tile.columns == NV * V::LANES {

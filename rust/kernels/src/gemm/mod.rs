@@ -8,10 +8,15 @@ mod matrix;
 mod microkernel;
 mod pack;
 mod skinny;
+mod stretched;
 
 use crate::parallel::Parts;
 use crate::{ElementType, Float, Isa, Parallel};
-use matrix::Block;
+
+pub(crate) use epilogue::finish;
+pub(crate) use matrix::Block;
+pub(crate) use pack::{transpose, transpose_to};
+pub(crate) use stretched::{Left, Panels, Stretches, multiply};
 
 pub use epilogue::Epilogue;
 pub use matrix::{Matrix, MatrixMut};

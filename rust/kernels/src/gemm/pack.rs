@@ -3,7 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::matrix::Matrix;
+use super::matrix::{Block, Matrix};
+use crate::parallel::Parts;
 use crate::{Float, Isa};
 
 /// Bytes of a cache line; a vector that lies across two costs two reads.
@@ -36,7 +37,7 @@ impl Buffer {
 }
 
 /// Writes `b` as rows of `width` elements, filled up with zeros.
-pub(super) fn pack_columns<T: Float>(isa: Isa, b: Matrix<T>, width: usize, packed: &mut [T]) {
+pub(crate) fn pack_columns<T: Float>(isa: Isa, b: Matrix<T>, width: usize, packed: &mut [T]) {
     let (depth, columns) = (b.rows(), b.columns());
     let packed = &mut packed[..depth * width];
     if columns < width {
@@ -48,13 +49,13 @@ pub(super) fn pack_columns<T: Float>(isa: Isa, b: Matrix<T>, width: usize, packe
             packed[..columns].copy_from_slice(&b.data()[start..start + columns]);
         }
     } else {
-        interleave(isa, b.transposed(), width, packed);
+        transpose(isa, b.transposed(), width, packed);
     }
 }
 
 /// Writes `a` column by column.
 pub(super) fn pack_rows<T: Float>(isa: Isa, a: Matrix<T>, packed: &mut [T]) {
-    interleave(isa, a, a.rows(), packed);
+    transpose(isa, a, a.rows(), packed);
 }
 
 /// Transposes a square of `side` in registers: `to[i * to_stride + j] = from[j * from_stride + i]`.
@@ -68,38 +69,51 @@ pub struct Transposer<T> {
 }
 
 /// Writes the matrix column by column: `packed[column * width + row] = matrix[row][column]`.
-fn interleave<T: Float>(isa: Isa, matrix: Matrix<T>, width: usize, packed: &mut [T]) {
+///
+/// # Panics
+/// If the columns overlap or reach beyond `packed`.
+pub(crate) fn transpose<T: Float>(isa: Isa, matrix: Matrix<T>, width: usize, packed: &mut [T]) {
     let (rows, columns) = (matrix.rows(), matrix.columns());
-    assert!(rows <= width && columns * width <= packed.len(), "the packed matrix does not fit");
+    assert!(rows <= width, "the columns of the transposed matrix overlap");
+    let parts = Parts::new(packed);
+    // SAFETY: there is one block.
+    let mut block = unsafe { Block::new(&parts, width, (0, columns), (0, rows)) };
+    transpose_to(isa, matrix, &mut block);
+}
+
+/// Writes the transposed matrix to a block of its size.
+pub(crate) fn transpose_to<T: Float>(isa: Isa, matrix: Matrix<T>, to: &mut Block<T>) {
+    let (rows, columns) = (matrix.rows(), matrix.columns());
+    assert_eq!((to.rows(), to.columns()), (columns, rows), "a matrix and its transposed one");
     let (mut row, mut column_start) = (0, columns);
     if let (Some(Transposer { side, transpose }), 1) = (T::transposer(isa), matrix.column_stride())
     {
         column_start = columns / side * side;
+        let (pointer, stride) = (to.pointer(), to.row_stride());
         while row + side <= rows {
             for column in (0..column_start).step_by(side) {
                 let square = matrix.block(row, side, column, side);
-                let to = packed[column * width + row..].as_mut_ptr();
-                // SAFETY: `transpose` is one for `isa`; `block` has checked the square, and the last
-                // element written is `(column + side - 1) * width + row + side - 1 < packed.len()`.
-                unsafe { transpose(square.data().as_ptr(), matrix.row_stride(), to, width) };
+                let to = pointer.wrapping_add(column * stride + row);
+                // SAFETY: `transpose` is one for `isa`; `matrix.block` has checked the square, and
+                // its rows `column..column + side` and columns `row..row + side` lie in `to`.
+                unsafe { transpose(square.data().as_ptr(), matrix.row_stride(), to, stride) };
             }
             row += side;
         }
     }
     // What is left: the rows below the squares, and the columns beside them.
-    copy_elements(isa, matrix.block(row, rows - row, 0, columns), width, &mut packed[row..]);
-    let beside = matrix.block(0, row, column_start, columns - column_start);
-    copy_elements(isa, beside, width, &mut packed[column_start * width..]);
+    copy_elements(isa, matrix, row, 0, to);
+    copy_elements(isa, matrix.block(0, row, 0, columns), 0, column_start, to);
 }
 
 per_isa! {
-    /// [`interleave`], one element at a time.
-    fn copy_elements<I, T: Float>(matrix: Matrix<T>, width: usize, packed: &mut [T]) {
+    /// [`transpose_to`], one element at a time, from (`row`, `column`) on.
+    fn copy_elements<I, T: Float>(matrix: Matrix<T>, row: usize, column: usize, to: &mut Block<T>) {
         let (row_stride, column_stride) = (matrix.row_stride(), matrix.column_stride());
-        for (column, packed) in packed.chunks_mut(width).take(matrix.columns()).enumerate() {
-            let mut at = column * column_stride;
-            for packed in &mut packed[..matrix.rows()] {
-                *packed = matrix.data()[at];
+        for column in column..matrix.columns() {
+            let mut at = row * row_stride + column * column_stride;
+            for to in &mut to.row(column)[row..matrix.rows()] {
+                *to = matrix.data()[at];
                 at += row_stride;
             }
         }

@@ -1,0 +1,265 @@
+//! The blocks of the output that are computed at once, and the part of the input under each: pixels
+//! with all their channels next to one another, inside a border of zeros.
+
+use std::ops::Range;
+
+use super::super::ConvolutionShape;
+use crate::gemm::{Matrix, transpose};
+use crate::window::Layout;
+use crate::{Float, Isa};
+
+/// Bytes of the input under a block, if it is a part of an image.
+const PART_BYTES: usize = 256 * 1024;
+/// Bytes of the input under a block of several images.
+const IMAGES_BYTES: usize = 512 * 1024;
+/// Pixels of a block: so many that a panel of the weight is worth fetching, and at most.
+const PIXELS: usize = 200;
+const MAX_PIXELS: usize = 1024;
+/// Operations of a block, so that handing it to a thread pays, and blocks that are enough.
+const BLOCK_FLOPS: u64 = 2_000_000;
+const ENOUGH_BLOCKS: u64 = 16;
+
+/// How the output is cut: into several images, or into parts of an image along its first axis.
+pub(super) struct Blocks {
+    axis: usize,
+    images: usize,
+    parts: usize,
+}
+
+/// A part of the output of some images.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) images: Range<usize>,
+    /// The output positions along each axis.
+    pub(super) outputs: [Range<usize>; 3],
+}
+
+impl Blocks {
+    pub(super) fn new<T>(shape: &ConvolutionShape) -> Self {
+        let axis = (0..3).find(|&axis| shape.output[axis] > 1).unwrap_or(2);
+        let size = shape.output[axis];
+        let pixels = shape.output_pixels();
+        let bytes = |outputs: usize| {
+            let mut whole = shape.output;
+            whole[axis] = outputs;
+            let window = window(shape, whole);
+            window.iter().product::<usize>() * shape.group_inputs() * size_of::<T>()
+        };
+        let fits = |parts: usize| {
+            let outputs = size.div_ceil(parts);
+            bytes(outputs) <= PART_BYTES && pixels / size * outputs <= MAX_PIXELS
+        };
+        let mut parts = (1..size).find(|&parts| fits(parts)).unwrap_or(size);
+        let wanted = (shape.flops() / BLOCK_FLOPS).clamp(1, ENOUGH_BLOCKS) as usize;
+        let mut images = 1;
+        if shape.batch >= wanted {
+            if parts == 1 {
+                let most = (IMAGES_BYTES / bytes(size)).min(shape.batch / wanted);
+                images = PIXELS.div_ceil(pixels).min(most).max(1);
+            }
+        } else {
+            parts = parts.max(wanted.div_ceil(shape.batch.max(1)).min(size));
+        }
+        Blocks { axis, images, parts }
+    }
+
+    /// The number of blocks.
+    pub(super) fn count(&self, shape: &ConvolutionShape) -> usize {
+        shape.batch.div_ceil(self.images) * self.parts
+    }
+
+    /// A block.
+    pub(super) fn part(&self, shape: &ConvolutionShape, index: usize) -> Part {
+        let (first, part) = (index / self.parts * self.images, index % self.parts);
+        let images = first..shape.batch.min(first + self.images);
+        let mut outputs = shape.output.map(|size| 0..size);
+        let size = shape.output[self.axis];
+        outputs[self.axis] = part * size / self.parts..(part + 1) * size / self.parts;
+        Part { images, outputs }
+    }
+
+    /// The longest of the blocks.
+    fn longest(&self, shape: &ConvolutionShape) -> Part {
+        let mut outputs = shape.output.map(|size| 0..size);
+        outputs[self.axis] = 0..shape.output[self.axis].div_ceil(self.parts);
+        Part { images: 0..self.images, outputs }
+    }
+
+    /// Pixels of a block at most.
+    pub(super) fn pixels(&self, shape: &ConvolutionShape) -> usize {
+        let part = self.longest(shape);
+        part.images.len() * part.pixels()
+    }
+
+    /// The length of the memory that [`Input::new`] needs.
+    pub(super) fn input_elements(&self, shape: &ConvolutionShape) -> usize {
+        if in_place(shape) {
+            return 0;
+        }
+        let part = self.longest(shape);
+        let size = window(shape, part.sizes());
+        let copy = part.images.len() * size.iter().product::<usize>();
+        let rows = match shape.layout {
+            Layout::ChannelsFirst if shape.group_inputs() > 1 => {
+                let [_, height, width] = shape.input;
+                (size[1].min(height) - 1) * width + size[2].min(width)
+            }
+            _ => 0,
+        };
+        (copy + rows) * shape.group_inputs()
+    }
+}
+
+impl Part {
+    /// Sizes of its output, and their product.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [0, 1, 2].map(|axis| self.outputs[axis].len())
+    }
+
+    pub(super) fn pixels(&self) -> usize {
+        self.sizes().iter().product()
+    }
+
+    /// Its rows: the image and the positions along the first two axes, counted within the block.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, [usize; 2])> + use<> {
+        let (images, [depth, height, _]) = (self.images.len(), self.sizes());
+        (0..images).flat_map(move |image| {
+            (0..depth).flat_map(move |z| (0..height).map(move |y| (image, [z, y])))
+        })
+    }
+
+    /// The first pixel of an image of the block in the whole output.
+    pub(super) fn first_pixel(&self, shape: &ConvolutionShape, image: usize) -> usize {
+        let [depth, height, width] = shape.output;
+        let [z, y, x] = [0, 1, 2].map(|axis| self.outputs[axis].start);
+        (((self.images.start + image) * depth + z) * height + y) * width + x
+    }
+}
+
+/// The input under so many outputs.
+fn window(shape: &ConvolutionShape, outputs: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|axis| {
+        let reach = (shape.kernel[axis] - 1) * shape.dilation[axis];
+        (outputs[axis] - 1) * shape.stride[axis] + reach + 1
+    })
+}
+
+/// The input can be read where it is.
+fn in_place(shape: &ConvolutionShape) -> bool {
+    shape.layout == Layout::ChannelsLast
+        && shape.groups == 1
+        && shape.padding_before == [0; 3]
+        && shape.padding_after() == [0; 3]
+}
+
+/// The input under a block: pixels of a group's channels.
+pub(super) struct Input<'a, T> {
+    pub(super) data: &'a [T],
+    image: usize,
+    /// The distances of neighbours along each axis.
+    pub(super) strides: [usize; 3],
+}
+
+impl<'a, T: Float> Input<'a, T> {
+    /// The input itself, or a copy in `memory`.
+    pub(super) fn new(
+        isa: Isa,
+        shape: &ConvolutionShape,
+        group: usize,
+        part: &Part,
+        input: &'a [T],
+        memory: &'a mut [T],
+    ) -> Self {
+        let channels = shape.group_inputs();
+        let along =
+            |[_, height, width]: [usize; 3]| [height * width, width, 1].map(|n| n * channels);
+        if in_place(shape) {
+            let strides = along(shape.input);
+            let image = shape.input_pixels() * channels;
+            let start: usize =
+                (0..3).map(|a| part.outputs[a].start * shape.stride[a] * strides[a]).sum();
+            return Input { data: &input[part.images.start * image + start..], image, strides };
+        }
+        let size = window(shape, part.sizes());
+        let strides = along(size);
+        let image = size.iter().product::<usize>() * channels;
+        let (data, rows) = memory.split_at_mut(part.images.len() * image);
+        data.fill(T::ZERO);
+        for (index, data) in data.chunks_exact_mut(image).enumerate() {
+            copy(isa, shape, group, part, part.images.start + index, input, data, strides, rows);
+        }
+        Input { data, image, strides }
+    }
+
+    /// Where the window of an output pixel of the block begins.
+    pub(super) fn offset(&self, shape: &ConvolutionShape, image: usize, at: [usize; 3]) -> usize {
+        let position = (0..3).map(|axis| at[axis] * shape.stride[axis] * self.strides[axis]);
+        image * self.image + position.sum::<usize>()
+    }
+}
+
+/// Copies what lies inside the input.
+fn copy<T: Float>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+    group: usize,
+    part: &Part,
+    image: usize,
+    input: &[T],
+    data: &mut [T],
+    strides: [usize; 3],
+    rows: &mut [T],
+) {
+    let channels = shape.group_inputs();
+    let size = window(shape, part.sizes());
+    // Along each axis: how many zeros come first, the first input position, and their number.
+    let [depth, height, width] = std::array::from_fn(|axis| {
+        let start = part.outputs[axis].start * shape.stride[axis];
+        let zeros = shape.padding_before[axis].saturating_sub(start).min(size[axis]);
+        let first = (start + zeros).saturating_sub(shape.padding_before[axis]);
+        (zeros, first, (size[axis] - zeros).min(shape.input[axis].saturating_sub(first)))
+    });
+    if depth.2 * height.2 * width.2 == 0 {
+        return;
+    }
+    let pixel = |z: usize, y: usize| {
+        ((image * shape.input[0] + z) * shape.input[1] + y) * shape.input[2] + width.1
+    };
+    for z in 0..depth.2 {
+        let (first, across) = (pixel(depth.1 + z, height.1), shape.input[2]);
+        let plane = (depth.0 + z) * strides[0] + height.0 * strides[1] + width.0 * channels;
+        let mut to = data[plane..].chunks_mut(strides[1]).take(height.2);
+        match shape.layout {
+            Layout::ChannelsFirst => {
+                let planes = shape.input_pixels();
+                let within = first - image * planes;
+                let from = &input[(image * shape.groups + group) * channels * planes + within..];
+                let from = if channels == 1 {
+                    from
+                } else {
+                    let count = (height.2 - 1) * across + width.2;
+                    let from = Matrix::new(from, channels, count, planes, 1);
+                    transpose(isa, from, channels, &mut rows[..count * channels]);
+                    &*rows
+                };
+                to.enumerate().for_each(|(y, to)| {
+                    let start = y * across * channels;
+                    let length = width.2 * channels;
+                    to[..length].copy_from_slice(&from[start..start + length]);
+                });
+            }
+            Layout::ChannelsLast => to.by_ref().enumerate().for_each(|(y, to)| {
+                let all = shape.input_channels;
+                let start = (first + y * across) * all + group * channels;
+                if all == channels {
+                    let length = width.2 * channels;
+                    return to[..length].copy_from_slice(&input[start..start + length]);
+                }
+                let pixels = input[start..].chunks(all).zip(to.chunks_exact_mut(channels));
+                for (from, to) in pixels.take(width.2) {
+                    to.copy_from_slice(&from[..channels]);
+                }
+            }),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Convolution without a matrix of windows: a pixel's channels lie next to one another, so a row of a
+//! kernel's window is a stretch of memory, and neighbouring windows are rows of an operand that
+//! overlap. The weight is the other operand, in packed panels.
+
+mod block;
+mod pack;
+mod weight;
+
+use super::im2col::{TASKS, for_each_unit, turned};
+use super::{ConvolutionShape, Pass};
+use crate::gemm::{
+    Block, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, transpose_to,
+};
+use crate::parallel::Parts;
+use crate::window::Layout;
+use crate::{Float, Isa, Parallel};
+use block::{Blocks, Input, Part};
+use pack::Order;
+use std::ops::Range;
+
+pub(super) use weight::weight_gradient;
+
+/// The longest stretch of the depth that is summed before it is added to the output: rounding errors
+/// grow with the length of a sum, and so much of a panel stays in the cache.
+const DEPTH: usize = 256;
+/// Parts of the working memory begin at multiples of this: at a cache line.
+const ALIGNMENT: usize = 16;
+
+/// Whether a pass over this shape can be computed so.
+pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
+    pass != Pass::InputGradient || turned(shape).is_some()
+}
+
+/// The length of the working memory that a pass needs.
+pub(super) fn scratch_elements<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> usize {
+    match pass {
+        Pass::Forward => {
+            let shape = flat(shape);
+            let cut = Cut::new::<T>(isa, &shape);
+            cut.packed(&shape) + cut.scratch(&shape)
+        }
+        Pass::InputGradient => {
+            turned(shape).map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
+        }
+        Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape),
+    }
+}
+
+/// `output = relu(convolution + bias)`; see [`super::convolution`].
+pub(super) fn convolution<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    relu: bool,
+    output: &mut [T],
+    scratch: &mut [T],
+) {
+    let order = Order::forward(shape);
+    forward(isa, parallel, &flat(shape), input, (weight, order), bias, relu, output, scratch);
+}
+
+/// See [`super::convolution_input_gradient`].
+pub(super) fn input_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    output_gradient: &[T],
+    weight: &[T],
+    input_gradient: &mut [T],
+    scratch: &mut [T],
+) {
+    let Some(turned) = turned(shape) else { unreachable!("the shape is not supported") };
+    let weight = (weight, Order::backward(shape));
+    let (x, y) = (output_gradient, input_gradient);
+    forward(isa, parallel, &flat(&turned), x, weight, None, false, y, scratch);
+}
+
+/// The same convolution with all pixels in one row, if its windows are single pixels.
+fn flat(shape: &ConvolutionShape) -> ConvolutionShape {
+    let pointwise = shape.kernel == [1; 3]
+        && shape.stride == [1; 3]
+        && shape.padding_before == [0; 3]
+        && shape.output == shape.input;
+    if !pointwise {
+        return *shape;
+    }
+    let (batch, pixels) = match shape.layout {
+        Layout::ChannelsFirst => (shape.batch, shape.input_pixels()),
+        Layout::ChannelsLast => (shape.batch.min(1), shape.batch * shape.input_pixels()),
+    };
+    let row = [1, 1, pixels.max(1)];
+    ConvolutionShape { batch, input: row, output: row, ..*shape }
+}
+
+/// How a forward pass is cut: into (block of the output, group, part of its output channels).
+struct Cut {
+    blocks: Blocks,
+    panels: Panels,
+    panel_parts: usize,
+}
+
+impl Cut {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+        let blocks = Blocks::new::<T>(shape);
+        let panels = Panels::new::<T>(isa, shape.group_outputs());
+        let units = (blocks.count(shape) * shape.groups).max(1);
+        let panel_parts = (TASKS / 2).div_ceil(units).min(panels.count());
+        Cut { blocks, panels, panel_parts }
+    }
+
+    fn units(&self, shape: &ConvolutionShape) -> usize {
+        self.blocks.count(shape) * shape.groups * self.panel_parts
+    }
+
+    /// The block, the group and its panels of a unit.
+    fn unit(&self, shape: &ConvolutionShape, unit: usize) -> (Part, usize, Range<usize>) {
+        let (unit, part) = (unit / self.panel_parts, unit % self.panel_parts);
+        let boundary = |part: usize| part * self.panels.count() / self.panel_parts;
+        let block = self.blocks.part(shape, unit / shape.groups);
+        (block, unit % shape.groups, boundary(part)..boundary(part + 1))
+    }
+
+    /// The length of the packed weight.
+    fn packed(&self, shape: &ConvolutionShape) -> usize {
+        let group = shape.depth() * self.panels.packed_columns();
+        (shape.groups * group).next_multiple_of(ALIGNMENT)
+    }
+
+    /// Lengths of a task's copy of the input, and of a panel's part of the output.
+    fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
+        let width = self.panels.panel(0).2;
+        let product = match shape.layout {
+            Layout::ChannelsFirst => self.blocks.pixels(shape) * width,
+            Layout::ChannelsLast => 0,
+        };
+        (self.blocks.input_elements(shape).next_multiple_of(ALIGNMENT), product)
+    }
+
+    fn scratch_per_task(&self, shape: &ConvolutionShape) -> usize {
+        let (input, product) = self.scratch_parts(shape);
+        (input + product).next_multiple_of(ALIGNMENT)
+    }
+
+    fn scratch(&self, shape: &ConvolutionShape) -> usize {
+        self.units(shape).min(TASKS) * self.scratch_per_task(shape)
+    }
+}
+
+/// The convolution with a weight whose elements lie in the given order.
+fn forward<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    (weight, order): (&[T], Order),
+    bias: Option<&[T]>,
+    relu: bool,
+    output: &mut [T],
+    scratch: &mut [T],
+) {
+    let cut = Cut::new::<T>(isa, shape);
+    let (packed, scratch) = scratch.split_at_mut(cut.packed(shape));
+    order.pack(isa, parallel, cut.panels, weight, packed);
+    let packed = &*packed;
+    let epilogue = match bias {
+        Some(bias) => Epilogue::Bias { bias, relu },
+        None if relu => Epilogue::Relu,
+        None => Epilogue::None,
+    };
+    let output = Parts::new(output);
+    let unit = |unit: usize, scratch: &mut [T]| {
+        let (part, group, panels) = cut.unit(shape, unit);
+        let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
+        let input = Input::new(isa, shape, group, &part, input, memory);
+        let depth = Depth::new(shape, input.strides);
+        let packed = &packed[group * shape.depth() * cut.panels.packed_columns()..];
+        for panel in panels {
+            let (column, columns, width) = cut.panels.panel(panel);
+            let packed = &packed[column * shape.depth()..][..shape.depth() * width];
+            let panel = Panel { panels: cut.panels, packed, columns };
+            let channel = group * shape.group_outputs() + column;
+            match shape.layout {
+                Layout::ChannelsFirst => {
+                    let rows = &Parts::new(product);
+                    let place = Place { rows, row: width, column: 0, channel };
+                    let first = |image: usize| image * part.pixels();
+                    panel.multiply(isa, shape, &part, &input, &depth, place, &first, epilogue);
+                    turn(isa, shape, &part, (channel, columns, width), product, &output);
+                }
+                Layout::ChannelsLast => {
+                    let row = shape.output_channels;
+                    let place = Place { rows: &output, row, column: channel, channel };
+                    let first = |image: usize| part.first_pixel(shape, image);
+                    panel.multiply(isa, shape, &part, &input, &depth, place, &first, epilogue);
+                }
+            }
+        }
+    };
+    for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
+}
+
+/// The depth of a convolution in the order in which it is summed: parts, each some stretches of the
+/// windows.
+struct Depth(Vec<Stretches>);
+
+impl Depth {
+    fn new(shape: &ConvolutionShape, strides: [usize; 3]) -> Self {
+        let (offsets, length) = stretches(shape, strides);
+        if length > DEPTH {
+            let parts = length.div_ceil(DEPTH);
+            let boundary = |part: usize| part * length / parts;
+            return Depth(
+                offsets
+                    .iter()
+                    .flat_map(|offset| (0..parts).map(move |part| (offset, part)))
+                    .map(|(offset, part)| {
+                        let start = boundary(part);
+                        Stretches::new(vec![offset + start], boundary(part + 1) - start)
+                    })
+                    .collect(),
+            );
+        }
+        let parts = offsets.len().div_ceil(DEPTH / length);
+        let per_part = offsets.len().div_ceil(parts);
+        Depth(offsets.chunks(per_part).map(|part| Stretches::new(part.to_vec(), length)).collect())
+    }
+}
+
+/// Where the stretches of a window begin, and their length.
+fn stretches(shape: &ConvolutionShape, strides: [usize; 3]) -> (Vec<usize>, usize) {
+    let [depth, height, width] = shape.kernel;
+    let channels = shape.group_inputs();
+    let (columns, length) = match shape.dilation[2] {
+        1 => (1, width * channels),
+        _ => (width, channels),
+    };
+    let step = [0, 1, 2].map(|axis| shape.dilation[axis] * strides[axis]);
+    let rows = (0..depth).flat_map(|z| (0..height).map(move |y| z * step[0] + y * step[1]));
+    let offsets = rows.flat_map(|row| (0..columns).map(move |x| row + x * step[2]));
+    (offsets.collect(), length)
+}
+
+/// Where the rows of a panel's product go.
+#[derive(Clone, Copy)]
+struct Place<'a, T> {
+    rows: &'a Parts<'a, T>,
+    row: usize,
+    column: usize,
+    /// The first output channel.
+    channel: usize,
+}
+
+/// A panel of the weight.
+struct Panel<'a, T> {
+    panels: Panels,
+    packed: &'a [T],
+    columns: usize,
+}
+
+impl<T: Float> Panel<'_, T> {
+    /// The panel's channels of a block; `first` says where the pixels of an image begin.
+    fn multiply(
+        &self,
+        isa: Isa,
+        shape: &ConvolutionShape,
+        part: &Part,
+        input: &Input<T>,
+        depth: &Depth,
+        place: Place<T>,
+        first: &dyn Fn(usize) -> usize,
+        epilogue: Epilogue<T>,
+    ) {
+        let [_, height, width] = part.sizes();
+        let tiles = width.div_ceil(self.panels.tile_rows());
+        let row = shape.stride[2] * input.strides[2];
+        let mut panel = self.packed;
+        for (index, stretches) in depth.0.iter().enumerate() {
+            for (image, [z, y]) in part.rows() {
+                let start = first(image) + (z * height + y) * width;
+                for tile in 0..tiles {
+                    let (x, end) = (tile * width / tiles, (tile + 1) * width / tiles);
+                    let data = &input.data[input.offset(shape, image, [z, y, x])..];
+                    let left = Left { data, row, step: 1, stretches };
+                    let (rows, columns) = ((start + x, end - x), (place.column, self.columns));
+                    // SAFETY: units have different pixels or channels, and each is run once; the
+                    // tiles of a unit are computed one after another.
+                    let mut c = unsafe { Block::new(place.rows, place.row, rows, columns) };
+                    multiply(isa, self.panels, left, panel, index > 0, &mut c);
+                    if index + 1 == depth.0.len() {
+                        finish(
+                            isa,
+                            &mut c,
+                            epilogue.block(0, place.channel, shape.output_channels),
+                        );
+                    }
+                }
+            }
+            panel = &panel[stretches.columns() * self.panels.width(self.columns)..];
+        }
+    }
+}
+
+/// Writes a panel's rows, one for each pixel of the block, to the planes of its channels.
+fn turn<T: Float>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+    part: &Part,
+    (channel, columns, width): (usize, usize, usize),
+    product: &[T],
+    output: &Parts<T>,
+) {
+    let (pixels, plane) = (part.pixels(), shape.output_pixels());
+    for image in 0..part.images.len() {
+        let rows = Matrix::new(&product[image * pixels * width..], pixels, columns, width, 1);
+        let number = part.images.start + image;
+        let first = part.first_pixel(shape, image) - number * plane;
+        let planes = (number * shape.output_channels + channel, columns);
+        // SAFETY: units have different pixels or channels, and each is run once.
+        let mut block = unsafe { Block::new(output, plane, planes, (first, pixels)) };
+        transpose_to(isa, rows, &mut block);
+    }
+}

@@ -1,0 +1,207 @@
+//! The gradient to the weight: the windows' elements by pixels, times the output's gradient.
+
+use super::super::ConvolutionShape;
+use super::super::im2col::{TASKS, for_each_unit};
+use super::block::{Blocks, Input, Part};
+use super::{ALIGNMENT, flat, stretches};
+use crate::gemm::{Block, Left, Matrix, Panels, Stretches, multiply};
+use crate::parallel::{Parts, for_each_chunk};
+use crate::permute::copy_strided;
+use crate::window::Layout;
+use crate::{Float, Isa, Parallel};
+use std::ops::Range;
+
+/// Bytes of the partial sums of all parts at most.
+const SUMS_BYTES: usize = 16 * 1024 * 1024;
+/// Elements that a task adds up over the parts.
+const WORK: usize = 4096;
+
+/// How the pass is cut: into (part of the blocks, group, part of the weight). The sums over parts of
+/// the blocks are added at the end.
+struct Cut {
+    blocks: Blocks,
+    panels: Panels,
+    block_parts: usize,
+    /// Stretches of the windows, and their length.
+    stretches: usize,
+    length: usize,
+    weight_parts: usize,
+}
+
+impl Cut {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+        let blocks = Blocks::new::<T>(shape);
+        let panels = Panels::new::<T>(isa, shape.group_outputs());
+        let (offsets, length) = stretches(shape, [0; 3]);
+        let most = SUMS_BYTES / size_of::<T>() / shape.weight_elements();
+        let block_parts = most.clamp(1, TASKS).min(blocks.count(shape)).max(1);
+        let items = panels.count() * offsets.len();
+        let weight_parts = TASKS.div_ceil(block_parts * shape.groups).min(items);
+        Cut { blocks, panels, block_parts, stretches: offsets.len(), length, weight_parts }
+    }
+
+    fn units(&self, shape: &ConvolutionShape) -> usize {
+        self.block_parts * shape.groups * self.weight_parts
+    }
+
+    /// The part of the blocks, the group, and the part of the weight of a unit: pairs of a panel and a
+    /// stretch.
+    fn unit(&self, shape: &ConvolutionShape, unit: usize) -> (usize, usize, Range<usize>) {
+        let (unit, weight_part) = (unit / self.weight_parts, unit % self.weight_parts);
+        let items = self.panels.count() * self.stretches;
+        let boundary = |part: usize| part * items / self.weight_parts;
+        let items = boundary(weight_part)..boundary(weight_part + 1);
+        (unit / shape.groups, unit % shape.groups, items)
+    }
+
+    /// Lengths of a task's copies of the input and of a panel of the output's gradient.
+    fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
+        let input = self.blocks.input_elements(shape).next_multiple_of(ALIGNMENT);
+        let panel = self.blocks.pixels(shape) * self.panels.panel(0).2;
+        (input, panel.next_multiple_of(ALIGNMENT))
+    }
+
+    fn scratch_per_task(&self, shape: &ConvolutionShape) -> usize {
+        let (input, panel) = self.scratch_parts(shape);
+        input + panel
+    }
+
+    fn sums(&self, shape: &ConvolutionShape) -> usize {
+        (self.block_parts * shape.weight_elements()).next_multiple_of(ALIGNMENT)
+    }
+}
+
+/// The length of the working memory that the pass needs.
+pub(super) fn scratch_elements<T: Float>(isa: Isa, shape: &ConvolutionShape) -> usize {
+    let shape = &flat(shape);
+    let cut = Cut::new::<T>(isa, shape);
+    cut.sums(shape) + cut.units(shape).min(TASKS) * cut.scratch_per_task(shape)
+}
+
+/// See [`super::super::convolution_weight_gradient`].
+pub(in super::super) fn weight_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    scratch: &mut [T],
+) {
+    if output_gradient.is_empty() {
+        return weight_gradient.fill(T::ZERO);
+    }
+    let shape = &flat(shape);
+    let cut = Cut::new::<T>(isa, shape);
+    let (elements, blocks) = (shape.weight_elements(), cut.blocks.count(shape));
+    // Sums by (part of the blocks, group, tap, input channel, output channel).
+    let (sums, scratch) = scratch.split_at_mut(cut.sums(shape));
+    let parts = Parts::new(sums);
+    let unit = |unit: usize, scratch: &mut [T]| {
+        let (block_part, group, items) = cut.unit(shape, unit);
+        let (memory, panel) = scratch.split_at_mut(cut.scratch_parts(shape).0);
+        let blocks =
+            block_part * blocks / cut.block_parts..(block_part + 1) * blocks / cut.block_parts;
+        for block in blocks.clone() {
+            let part = cut.blocks.part(shape, block);
+            let input = Input::new(isa, shape, group, &part, input, memory);
+            let pixels = pixels(shape, &part, &input);
+            let (offsets, _) = stretches(shape, input.strides);
+            let mut packed = None;
+            for item in items.clone() {
+                let (index, stretch) = (item / cut.stretches, item % cut.stretches);
+                let (column, columns, _) = cut.panels.panel(index);
+                if packed.replace(index) != Some(index) {
+                    let channel = group * shape.group_outputs() + column;
+                    pack(isa, shape, &part, cut.panels, (channel, columns), output_gradient, panel);
+                }
+                let tiles = cut.length.div_ceil(cut.panels.tile_rows());
+                for tile in 0..tiles {
+                    let boundary = |tile: usize| tile * cut.length / tiles;
+                    let (row, rows) = (boundary(tile), boundary(tile + 1) - boundary(tile));
+                    let data = &input.data[offsets[stretch] + row..];
+                    let step = shape.stride[2] * input.strides[2];
+                    let left = Left { data, row: 1, step, stretches: &pixels };
+                    let outputs = shape.group_outputs();
+                    let start = block_part * elements / outputs + group * shape.depth();
+                    let rows = (start + stretch * cut.length + row, rows);
+                    // SAFETY: units have different parts, groups, panels or stretches, and each is
+                    // run once; the tiles of a unit are computed one after another.
+                    let mut c = unsafe { Block::new(&parts, outputs, rows, (column, columns)) };
+                    multiply(isa, cut.panels, left, panel, block > blocks.start, &mut c);
+                }
+            }
+        }
+    };
+    for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
+    let (sum, others) = sums[..cut.block_parts * elements].split_at_mut(elements);
+    let others = &*others;
+    for_each_chunk(parallel, sum, WORK, &|index, sum| {
+        add(isa, others, elements, index * WORK, sum)
+    });
+    ordered(parallel, shape, sum, weight_gradient);
+}
+
+/// The pixels of a block as steps of a product.
+fn pixels<T: Float>(shape: &ConvolutionShape, part: &Part, input: &Input<T>) -> Stretches {
+    let row = |(image, [z, y]): (usize, [usize; 2])| input.offset(shape, image, [z, y, 0]);
+    Stretches::new(part.rows().map(row).collect(), part.sizes()[2])
+}
+
+/// Packs the output's gradient at a block's pixels, for some channels.
+fn pack<T: Float>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+    part: &Part,
+    panels: Panels,
+    (channel, columns): (usize, usize),
+    output_gradient: &[T],
+    panel: &mut [T],
+) {
+    let (pixels, plane) = (part.pixels(), shape.output_pixels());
+    let width = panels.width(columns);
+    for image in 0..part.images.len() {
+        let first = part.first_pixel(shape, image);
+        let (start, row, column) = match shape.layout {
+            Layout::ChannelsFirst => {
+                let number = part.images.start + image;
+                let start = (number * shape.output_channels + channel) * plane;
+                (start + first - number * plane, 1, plane)
+            }
+            Layout::ChannelsLast => {
+                (first * shape.output_channels + channel, shape.output_channels, 1)
+            }
+        };
+        let rows = Matrix::new(&output_gradient[start..], pixels, columns, row, column);
+        panels.pack(isa, rows, &mut panel[image * pixels * width..][..pixels * width]);
+    }
+}
+
+per_isa! {
+    /// Adds to `sum`, which begins at `start` of the first part, the same elements of the others.
+    fn add<I, T: Float>(others: &[T], distance: usize, start: usize, sum: &mut [T]) {
+        for other in others.chunks_exact(distance) {
+            let other = &other[start..start + sum.len()];
+            sum.iter_mut().zip(other).for_each(|(sum, &other)| *sum += other);
+        }
+    }
+}
+
+/// Writes sums by (group, tap, input channel, output channel) in the weight's order.
+fn ordered<T: Float>(
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    sum: &[T],
+    weight_gradient: &mut [T],
+) {
+    let (taps, inputs, outputs) = (shape.taps(), shape.group_inputs(), shape.group_outputs());
+    let size = [shape.groups, outputs, inputs, taps];
+    let (input, tap) = match shape.layout {
+        Layout::ChannelsFirst => (taps, 1),
+        Layout::ChannelsLast => (1, inputs),
+    };
+    let depth = shape.depth();
+    let from = [depth * outputs, 1, outputs, inputs * outputs];
+    let to = [depth * outputs, depth, input, tap];
+    copy_strided(parallel, &size, sum, &from, weight_gradient, &to);
+}

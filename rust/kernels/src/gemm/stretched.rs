@@ -1,0 +1,137 @@
+//! Tiles of a product whose left operand lies in stretches at any distance from one another: the
+//! windows of a convolution, read where they are.
+
+use super::matrix::{Block, Matrix};
+use super::microkernel::{Tile, WIDE, sizes};
+use super::pack::pack_columns;
+use crate::{Float, Isa};
+
+/// Where the columns of a left operand lie: the same number of steps from each offset.
+pub(crate) struct Stretches {
+    offsets: Vec<usize>,
+    depth: usize,
+    furthest: usize,
+}
+
+impl Stretches {
+    /// `depth` steps from each of the `offsets`.
+    pub(crate) fn new(offsets: Vec<usize>, depth: usize) -> Self {
+        let furthest = offsets.iter().copied().max().unwrap_or(0);
+        Stretches { offsets, depth, furthest }
+    }
+
+    /// The number of columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.offsets.len() * self.depth
+    }
+}
+
+/// The left operand of a tile.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a, T> {
+    /// Begins at the tile's first row; offsets count from here.
+    pub(crate) data: &'a [T],
+    /// The distance of a row from the one above.
+    pub(crate) row: usize,
+    /// The distance of a step from the one before.
+    pub(crate) step: usize,
+    /// Where the columns lie.
+    pub(crate) stretches: &'a Stretches,
+}
+
+/// A right operand cut into panels of as many columns as a kernel is wide.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels {
+    columns: usize,
+    lanes: usize,
+    rows: usize,
+}
+
+impl Panels {
+    /// The panels of an operand of so many columns.
+    pub(crate) fn new<T: Float>(isa: Isa, columns: usize) -> Self {
+        let sizes = sizes::<T>(isa);
+        Panels { columns, lanes: sizes.lanes, rows: sizes.rows }
+    }
+
+    /// The number of panels.
+    pub(crate) fn count(self) -> usize {
+        self.columns.div_ceil(WIDE * self.lanes)
+    }
+
+    /// The first column of a panel, their number, and the length of a packed row.
+    pub(crate) fn panel(self, index: usize) -> (usize, usize, usize) {
+        let first = index * WIDE * self.lanes;
+        let columns = (self.columns - first).min(WIDE * self.lanes);
+        (first, columns, self.width(columns))
+    }
+
+    /// The length of a row of all panels.
+    pub(crate) fn packed_columns(self) -> usize {
+        let last = self.count().saturating_sub(1);
+        if self.columns == 0 {
+            return 0;
+        }
+        let (first, _, width) = self.panel(last);
+        first + width
+    }
+
+    /// The most rows of a tile.
+    pub(crate) fn tile_rows(self) -> usize {
+        self.rows
+    }
+
+    /// The length of a packed row of so many columns.
+    pub(crate) fn width(self, columns: usize) -> usize {
+        if columns > self.lanes { WIDE * self.lanes } else { self.lanes }
+    }
+
+    /// Writes columns of `b` as a panel's rows.
+    pub(crate) fn pack<T: Float>(self, isa: Isa, b: Matrix<T>, packed: &mut [T]) {
+        pack_columns(isa, b, self.width(b.columns()), packed);
+    }
+}
+
+/// `c = left * panel`, or `c += left * panel`; `c` has the rows and columns of the tile, and `panel`
+/// holds one packed row for each column of `left`.
+///
+/// # Panics
+/// If the operands are too short, or `c` has more rows than a tile.
+pub(crate) fn multiply<T: Float>(
+    isa: Isa,
+    panels: Panels,
+    left: Left<T>,
+    panel: &[T],
+    accumulate: bool,
+    c: &mut Block<T>,
+) {
+    let Left { data, row, step, stretches } = left;
+    let (rows, columns) = (c.rows(), c.columns());
+    let (depth, width) = (stretches.depth, panels.width(columns));
+    assert!(0 < rows && rows <= panels.rows, "a tile has at most {} rows", panels.rows);
+    assert!(columns <= width && depth > 0, "a tile's panel is narrower than its result");
+    let last = stretches.furthest + (rows - 1) * row + (depth - 1) * step;
+    assert!(last < data.len(), "a tile's left operand is too short");
+    assert!(stretches.columns() * width <= panel.len(), "a tile's panel is too short");
+    let tile = Tile {
+        depth,
+        a: data.as_ptr(),
+        a_row: row,
+        a_step: step,
+        stretches: stretches.offsets.as_ptr(),
+        stretch_count: stretches.offsets.len(),
+        b: panel.as_ptr(),
+        b_step: width,
+        c: c.pointer(),
+        c_row: c.row_stride(),
+        columns,
+        ahead: panel.as_ptr(),
+        ahead_step: 0,
+        alpha: T::ONE,
+        beta: if accumulate { T::ONE } else { T::ZERO },
+    };
+    let kernel = T::kernel(isa, rows, columns > panels.lanes, row == 1);
+    // SAFETY: the kernel is one for `isa`; `a` and `b` can be read as far as was checked above, since
+    // `stretches` has the offsets it counts; `c` is the caller's alone.
+    unsafe { kernel(&tile) };
+}
