@@ -24,6 +24,7 @@ from flowrs import (
     random,
     regularizers,
     scope,
+    train,
     typing,
 )
 from flowrs._flowrs import build_info as _build_info
@@ -282,6 +283,7 @@ __all__ = [
     "tensor_buffer",
     "tensor_scatter_nd_add",
     "tensor_scatter_nd_update",
+    "train",
     "transpose",
     "truncated_normal",
     "truncated_normal_initializer",
