@@ -14,7 +14,7 @@ from typing import Any
 
 import flowrs
 
-_NOT_OFFERED = frozenset({"cli", "errors"})
+_NOT_OFFERED = frozenset({"cli", "errors", "formats"})
 
 # Packages of the original that have nothing but modules in them.
 _PACKAGES = frozenset(
