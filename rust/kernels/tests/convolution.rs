@@ -60,8 +60,10 @@ fn channels() -> impl Strategy<Value = [usize; 3]> {
     prop_oneof![3 => grouped, 1 => depthwise]
 }
 
-fn layouts() -> impl Strategy<Value = Layout> {
-    prop_oneof![Just(Layout::ChannelsFirst), Just(Layout::ChannelsLast)]
+/// Layouts of input, output and weight: one for all in half of the cases.
+fn layouts() -> impl Strategy<Value = [Layout; 3]> {
+    let layout = || prop_oneof![Just(Layout::ChannelsFirst), Just(Layout::ChannelsLast)];
+    prop_oneof![layout().prop_map(|layout| [layout; 3]), [layout(), layout(), layout()]]
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -74,7 +76,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let batch = prop_oneof![1 => Just(0usize), 30 => 1usize..4];
     let options = (any::<bool>(), any::<bool>(), any::<u64>());
     (batch, channels(), axes, layouts(), options).prop_map(
-        |(batch, channels, (a, b, c), layout, (bias, relu, seed))| {
+        |(batch, channels, (a, b, c), layouts, (bias, relu, seed))| {
             let axes = [a, b, c];
             let shape = shape(
                 batch,
@@ -84,8 +86,10 @@ fn cases() -> impl Strategy<Value = Case> {
                 axes.map(|axis| axis.2),
                 axes.map(|axis| axis.3),
                 axes.map(|axis| axis.4),
-                layout,
+                layouts[0],
             );
+            let [input_layout, output_layout, weight_layout] = layouts;
+            let shape = ConvolutionShape { input_layout, output_layout, weight_layout, ..shape };
             Case { shape, bias, relu, seed }
         },
     )

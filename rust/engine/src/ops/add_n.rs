@@ -4,6 +4,7 @@ use flowrs_kernels::elementwise::{Instruction, Operation};
 
 use super::attributes::Attributes;
 use super::elementwise::lower_program;
+use super::layout::{self, ChannelsLast};
 use super::{Lowering, Op};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
@@ -24,6 +25,10 @@ impl AddN {
 impl Op for AddN {
     fn name(&self) -> &'static str {
         "add_n"
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::elementwise(inputs, there, self.clone())
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {

@@ -1,8 +1,11 @@
 //! Batch normalisation: with the statistics of the batch, and with given ones.
 
+use std::sync::Arc;
+
 use flowrs_kernels::normalization as kernels;
 
 use super::attributes::Attributes;
+use super::layout::{self, ChannelsLast};
 use super::{Lowering, Op, expect_float, expect_inputs, with_float};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
@@ -26,6 +29,11 @@ impl Channels {
 
     fn attributes(self) -> String {
         format!("axis={}, epsilon={}", self.axis, self.epsilon)
+    }
+
+    /// The same for an `x` whose channels are moved from the second axis to the last.
+    fn last(self, x: &TensorType) -> Option<Self> {
+        (self.axis == 1).then(|| Self { axis: x.rank() - 1, ..self })
     }
 
     /// Elements before, along and behind the axis.
@@ -99,6 +107,10 @@ impl Op for BatchNorm {
         self.0.attributes()
     }
 
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::first_only(there, Self(self.0.last(inputs[0])?), 3)
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let [x, gamma, beta] = expect_inputs(inputs)?;
         let statistic = self.0.check(&x, &[&gamma, &beta])?;
@@ -155,6 +167,10 @@ impl Op for BatchNormFixed {
         self.0.attributes()
     }
 
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::first_only(there, Self(self.0.last(inputs[0])?), 1)
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let [x, gamma, beta, mean, variance] = expect_inputs(inputs)?;
         self.0.check(&x, &[&gamma, &beta, &mean, &variance])?;
@@ -200,6 +216,16 @@ impl Op for BatchNormGradient {
     fn attributes(&self) -> String {
         let fixed = if self.fixed { ", fixed" } else { "" };
         format!("{}{fixed}", self.channels.attributes())
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let op = Self { channels: self.channels.last(inputs[0])?, fixed: self.fixed };
+        let arrays = |count: usize, arrays: usize| (0..count).map(|i| i < arrays).collect();
+        there.contains(&true).then(|| ChannelsLast {
+            op: Arc::new(op),
+            inputs: arrays(5, 2),
+            outputs: arrays(3, 1),
+        })
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {

@@ -4,6 +4,7 @@ use flowrs_kernels::elementwise::{Instruction, Operation};
 
 use super::attributes::Attributes;
 use super::elementwise::lower_strided;
+use super::layout::{self, ChannelsLast};
 use super::reduce::Reduce;
 use super::{Lowering, Op, expect_inputs, expect_same_dtype};
 use crate::error::Error;
@@ -35,6 +36,11 @@ impl Op for BiasAdd {
 
     fn attributes(&self) -> String {
         format!("axis={}", self.axis)
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let axis = inputs[0].rank() - 1;
+        (self.axis == 1).then(|| layout::first_only(there, Self { axis }, 1)).flatten()
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {

@@ -4,6 +4,7 @@ use flowrs_kernels::slice::{Window, copy_window};
 
 use super::attributes::Attributes;
 use super::indexing::size;
+use super::layout::{self, ChannelsLast};
 use super::slice::Slice;
 use super::{Lowering, Op, expect_same_dtype, with_element};
 use crate::error::Error;
@@ -31,6 +32,11 @@ impl Op for Concat {
 
     fn attributes(&self) -> String {
         format!("axis={}", self.axis)
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let axis = inputs[0].rank() - 1;
+        (self.axis == 1).then(|| layout::throughout(there, Self { axis }, 1)).flatten()
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {

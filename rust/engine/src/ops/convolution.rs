@@ -1,8 +1,12 @@
 //! Convolutions over one to three spatial axes, and their gradients, which are operations too.
 
+use std::sync::Arc;
+
+use flowrs_kernels::Layout;
 use flowrs_kernels::convolution::{self as kernels, Algorithm, ConvolutionShape, Pass};
 
 use super::attributes::Attributes;
+use super::layout::{self, ChannelsLast};
 use super::window::Window;
 use super::{Lowering, Op, expect_float, expect_same_dtype, with_float};
 use crate::error::Error;
@@ -16,6 +20,10 @@ use crate::types::TensorType;
 pub struct Geometry {
     window: Window,
     groups: usize,
+    /// The window's layout, unless a pass has changed it.
+    input: Layout,
+    /// The same for the output; the weight keeps the window's.
+    output: Layout,
 }
 
 impl Geometry {
@@ -23,20 +31,40 @@ impl Geometry {
         let window = Window::from_attributes(attributes, true)?;
         let groups = attributes.int("groups")?;
         match usize::try_from(groups) {
-            Ok(groups) if groups > 0 => Ok(Self { window, groups }),
+            Ok(groups) if groups > 0 => {
+                Ok(Self { groups, input: window.layout, output: window.layout, window })
+            }
             _ => Err(Error::Argument(format!("groups must be above 0, not {groups}"))),
         }
     }
 
-    /// The axis of the channels in a value of this rank.
+    /// The axis of the channels in the output.
     pub(crate) fn channel_axis(&self) -> usize {
-        self.window.channel_axis()
+        self.window.channel_axis(self.output)
     }
 
     fn attributes(&self) -> String {
         let groups =
             if self.groups == 1 { String::new() } else { format!(", groups={}", self.groups) };
-        format!("{}{groups}", self.window.attributes())
+        let layouts = match (self.input, self.output) {
+            (input, output) if input == output => layout::named(input),
+            (Layout::ChannelsFirst, _) => ", output channels last",
+            (Layout::ChannelsLast, _) => ", input channels last",
+        };
+        format!("{}{groups}{layouts}", self.window.attributes())
+    }
+
+    /// The same geometry between values whose channels lie last, or not, and the pass over them;
+    /// none if it is that already or there is no way to compute it.
+    fn with_layouts(&self, pass: Pass, types: Types<'_>, last: [bool; 2]) -> Option<Self> {
+        let layout = |last| if last { Layout::ChannelsLast } else { Layout::ChannelsFirst };
+        let first = [self.window.layout, self.input, self.output] == [Layout::ChannelsFirst; 3];
+        let changed = Self { input: layout(last[0]), output: layout(last[1]), ..self.clone() };
+        let mut shape = self.shape(types.input, types.weight).ok()?;
+        (shape.input_layout, shape.output_layout) = (changed.input, changed.output);
+        let depthwise = Algorithm::Depthwise.supports(pass, &shape);
+        let direct = Algorithm::Direct.supports(pass, &shape);
+        (first && (depthwise || direct)).then_some(changed)
     }
 
     /// The kernel's view of the sizes, from the shapes of input and weight.
@@ -48,8 +76,8 @@ impl Geometry {
                 window.rank()
             )));
         }
-        let (batch, channels, size) = window.split(input);
-        let (outputs, group_inputs, kernel) = window.split(weight);
+        let (batch, channels, size) = window.split(self.input, input);
+        let (outputs, group_inputs, kernel) = window.split(window.layout, weight);
         if group_inputs * self.groups != channels {
             return Err(Error::Shape(format!(
                 "weight {weight:?} takes {group_inputs} channels in each of {} groups, but input \
@@ -58,7 +86,7 @@ impl Geometry {
             )));
         }
         let output = window.output(size, kernel, input)?;
-        ConvolutionShape::new(
+        let shape = ConvolutionShape::new(
             batch,
             [channels, outputs, self.groups],
             size,
@@ -69,12 +97,20 @@ impl Geometry {
             output,
             window.layout,
         )
-        .map_err(|why| Error::Shape(format!("input {input:?}, weight {weight:?}: {why}")))
+        .map_err(|why| Error::Shape(format!("input {input:?}, weight {weight:?}: {why}")))?;
+        Ok(ConvolutionShape { input_layout: self.input, output_layout: self.output, ..shape })
     }
 
     fn output(&self, shape: &ConvolutionShape) -> Vec<usize> {
-        self.window.join(shape.batch, shape.output_channels, shape.output)
+        self.window.join(self.output, shape.batch, shape.output_channels, shape.output)
     }
+}
+
+/// Shapes before a pass changes any layout.
+#[derive(Clone, Copy)]
+struct Types<'a> {
+    input: &'a [usize],
+    weight: &'a [usize],
 }
 
 /// What follows a convolution inside the kernel.
@@ -149,6 +185,16 @@ impl Op for Convolution {
         format!("{}{bias}{relu}", self.geometry.attributes())
     }
 
+    /// The output has its channels last always: so it is computed.
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let types = Types { input: &inputs[0].shape, weight: &inputs[1].shape };
+        let geometry = self.geometry.with_layouts(Pass::Forward, types, [there[0], true])?;
+        let mut wanted = vec![false; inputs.len()];
+        wanted[0] = there[0];
+        let op = Arc::new(Self { geometry, fused: self.fused });
+        Some(ChannelsLast { op, inputs: wanted, outputs: vec![true] })
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let expected = 2 + usize::from(self.fused.bias);
         if inputs.len() != expected {
@@ -206,6 +252,13 @@ impl Op for Convolution {
 impl Op for ConvolutionInputGradient {
     fn name(&self) -> &'static str {
         "convolution_input_gradient"
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let types = Types { input: &self.input, weight: &inputs[1].shape };
+        let geometry = self.geometry.with_layouts(Pass::InputGradient, types, [true, there[0]])?;
+        let op = Arc::new(Self { geometry, input: layout::last(&self.input) });
+        Some(ChannelsLast { op, inputs: vec![there[0], false], outputs: vec![true] })
     }
 
     fn attributes(&self) -> String {
@@ -266,6 +319,14 @@ impl Op for ConvolutionInputGradient {
 impl Op for ConvolutionWeightGradient {
     fn name(&self) -> &'static str {
         "convolution_weight_gradient"
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let types = Types { input: &inputs[0].shape, weight: &self.weight };
+        let last = [there[0], there[1]];
+        let geometry = self.geometry.with_layouts(Pass::WeightGradient, types, last)?;
+        let op = Arc::new(Self { geometry, weight: self.weight.clone() });
+        Some(ChannelsLast { op, inputs: there.to_vec(), outputs: vec![false] })
     }
 
     fn attributes(&self) -> String {

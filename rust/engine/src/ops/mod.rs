@@ -21,6 +21,7 @@ pub mod gather;
 pub mod gather_nd;
 pub mod indexing;
 pub mod layer_norm;
+pub mod layout;
 pub mod learning_rate;
 pub mod matmul;
 pub mod matmul_update;
@@ -47,6 +48,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use attributes::Attributes;
+use layout::ChannelsLast;
 
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
@@ -79,6 +81,13 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// Types of the outputs. The only place where shapes and dtypes of the inputs are checked.
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error>;
+
+    /// The same operation on values whose channels are moved from the second axis to the last one, if
+    /// there is such a form; `there` says which inputs can be had so at no cost.
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let _ = (inputs, there);
+        None
+    }
 
     /// Adds to `g` the gradient of each input, given those of the outputs (`None`: zero). The
     /// result may have the output's shape where the input was broadcast to it.

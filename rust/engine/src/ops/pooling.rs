@@ -3,6 +3,7 @@
 use flowrs_kernels::pooling::{self as kernels, PoolingShape};
 
 use super::attributes::Attributes;
+use super::layout::{self, ChannelsLast};
 use super::window::Window;
 use super::{Lowering, Op, expect_float, expect_inputs, with_float};
 use crate::error::Error;
@@ -28,7 +29,8 @@ impl Geometry {
     }
 
     fn attributes(&self) -> String {
-        format!("window={:?}, {}", &self.size[5 - self.window.rank()..], self.window.attributes())
+        let (size, window) = (&self.size[5 - self.window.rank()..], self.window.attributes());
+        format!("window={size:?}, {window}{}", layout::named(self.window.layout))
     }
 
     fn shape(&self, input: &[usize]) -> Result<PoolingShape, Error> {
@@ -36,7 +38,7 @@ impl Geometry {
         if input.len() != window.rank() {
             return Err(Error::Shape(format!("needs rank {}, found {input:?}", window.rank())));
         }
-        let (batch, channels, size) = window.split(input);
+        let (batch, channels, size) = window.split(window.layout, input);
         let output = window.output(size, self.size, input)?;
         let (stride, before, layout) = (window.stride, window.padding_before, window.layout);
         PoolingShape::new(batch, channels, size, self.size, stride, before, output, layout)
@@ -45,7 +47,14 @@ impl Geometry {
 
     fn output(&self, x: &TensorType) -> Result<Vec<usize>, Error> {
         let shape = self.shape(&x.shape)?;
-        Ok(self.window.join(shape.batch, shape.channels, shape.output))
+        let layout = self.window.layout;
+        Ok(self.window.join(layout, shape.batch, shape.channels, shape.output))
+    }
+
+    /// The same geometry for values with channels last, unless they are that already.
+    fn channels_last(&self) -> Option<Self> {
+        let window = self.window.channels_last()?;
+        Some(Self { window, size: self.size })
     }
 
     /// Whether a position in the window fits into a byte.
@@ -96,6 +105,17 @@ impl MaxPool {
     }
 }
 
+impl MaxPoolGradient {
+    pub(crate) fn channel_axis(&self) -> usize {
+        self.geometry.window.channel_axis(self.geometry.window.layout)
+    }
+
+    /// Whether every window has an element of `x`, to which it gives its gradient.
+    pub(crate) fn gives_all(&self, x: &TensorType) -> bool {
+        self.geometry.shape(&x.shape).is_ok_and(|shape| shape.every_window_has_elements())
+    }
+}
+
 impl AvgPool {
     /// Reads the geometry.
     pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
@@ -106,6 +126,11 @@ impl AvgPool {
 impl Op for MaxPool {
     fn name(&self) -> &'static str {
         "max_pool"
+    }
+
+    fn channels_last(&self, _inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let op = Self { geometry: self.geometry.channels_last()?, positions: self.positions };
+        layout::throughout(there, op, 1 + usize::from(self.positions))
     }
 
     fn attributes(&self) -> String {
@@ -153,6 +178,10 @@ impl Op for MaxPoolGradient {
         "max_pool_gradient"
     }
 
+    fn channels_last(&self, _inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::throughout(there, Self { geometry: self.geometry.channels_last()? }, 1)
+    }
+
     fn attributes(&self) -> String {
         self.geometry.attributes()
     }
@@ -179,6 +208,10 @@ impl Op for MaxPoolGradient {
 impl Op for AvgPool {
     fn name(&self) -> &'static str {
         "avg_pool"
+    }
+
+    fn channels_last(&self, _inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::throughout(there, Self { geometry: self.geometry.channels_last()? }, 1)
     }
 
     fn attributes(&self) -> String {
@@ -217,6 +250,11 @@ impl Op for AvgPool {
 impl Op for AvgPoolGradient {
     fn name(&self) -> &'static str {
         "avg_pool_gradient"
+    }
+
+    fn channels_last(&self, _inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let input = layout::last(&self.input);
+        layout::throughout(there, Self { geometry: self.geometry.channels_last()?, input }, 1)
     }
 
     fn attributes(&self) -> String {

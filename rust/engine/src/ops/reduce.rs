@@ -1,9 +1,12 @@
 //! Reductions over axes.
 
+use std::sync::Arc;
+
 use flowrs_kernels::reduce::{self as kernels, Reduction};
 
 use super::attributes::Attributes;
 use super::cast::Cast;
+use super::layout::ChannelsLast;
 use super::{Lowering, Op, expect_inputs, with_element};
 use crate::error::Error;
 use crate::graph::{Builder, Node, Number, ValueId};
@@ -53,6 +56,12 @@ impl Reduce {
     /// The sum over the given axes, which are dropped.
     pub fn sum(axes: &[usize]) -> Self {
         Self { reduction: Reduction::Sum, axes: axes.to_vec(), keep: false }
+    }
+
+    /// Whether it is a sum over all axes but `axis`.
+    pub(crate) fn is_sum_but(&self, axis: usize) -> bool {
+        let others = (0..=self.axes.len()).filter(|other| *other != axis);
+        self.reduction == Reduction::Sum && !self.keep && others.eq(self.axes.iter().copied())
     }
 
     /// `dy` times the product of all other factors, right where factors are 0 too: with one zero
@@ -106,6 +115,17 @@ impl Op for Reduce {
     fn attributes(&self) -> String {
         let keep = if self.keep { ", keepdims" } else { "" };
         format!("axes={:?}{keep}", self.axes)
+    }
+
+    /// Where all axes but the channels' are reduced, and nothing has to be put back in order.
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        let rank = inputs[0].rank();
+        let others = (0..rank).filter(|axis| *axis != 1);
+        if !there[0] || self.keep || !others.eq(self.axes.iter().copied()) {
+            return None;
+        }
+        let op = Self { axes: (0..rank - 1).collect(), ..self.clone() };
+        Some(ChannelsLast { op: Arc::new(op), inputs: vec![true], outputs: vec![false] })
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {

@@ -21,6 +21,11 @@ impl Transpose {
         Ok(Self { permutation: attributes.sizes("perm")? })
     }
 
+    /// Reorders the dimensions so.
+    pub fn to(permutation: &[usize]) -> Self {
+        Self { permutation: permutation.to_vec() }
+    }
+
     fn inverse(&self) -> Self {
         let mut permutation = vec![0; self.permutation.len()];
         for (to, &from) in self.permutation.iter().enumerate() {

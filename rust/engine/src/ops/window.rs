@@ -63,12 +63,18 @@ impl Window {
         })
     }
 
+    /// The same for values with channels last, unless they are that already.
+    pub(crate) fn channels_last(&self) -> Option<Self> {
+        let first = self.layout == Layout::ChannelsFirst;
+        first.then(|| Self { layout: Layout::ChannelsLast, ..self.clone() })
+    }
+
     pub(crate) fn rank(&self) -> usize {
         self.spatial + 2
     }
 
-    pub(crate) fn channel_axis(&self) -> usize {
-        match self.layout {
+    pub(crate) fn channel_axis(&self, layout: Layout) -> usize {
+        match layout {
             Layout::ChannelsFirst => 1,
             Layout::ChannelsLast => self.rank() - 1,
         }
@@ -84,28 +90,31 @@ impl Window {
             let (before, after) = (&self.padding_before[tail..], &self.padding_after[tail..]);
             text += &format!(", padding={before:?}+{after:?}");
         }
-        match self.layout {
-            Layout::ChannelsFirst => text,
-            Layout::ChannelsLast => text + ", channels last",
-        }
+        text
     }
 
     /// First axis, channels and spatial sizes of a shape, or of a weight's.
-    pub(crate) fn split(&self, shape: &[usize]) -> (usize, usize, [usize; 3]) {
-        let spatial = match self.layout {
+    pub(crate) fn split(&self, layout: Layout, shape: &[usize]) -> (usize, usize, [usize; 3]) {
+        let spatial = match layout {
             Layout::ChannelsFirst => &shape[2..],
             Layout::ChannelsLast => &shape[1..shape.len() - 1],
         };
         let mut sizes = [1; 3];
         sizes[3 - self.spatial..].copy_from_slice(spatial);
-        (shape[0], shape[self.channel_axis()], sizes)
+        (shape[0], shape[self.channel_axis(layout)], sizes)
     }
 
     /// The inverse of [`split`](Self::split).
-    pub(crate) fn join(&self, first: usize, channels: usize, sizes: [usize; 3]) -> Vec<usize> {
+    pub(crate) fn join(
+        &self,
+        layout: Layout,
+        first: usize,
+        channels: usize,
+        sizes: [usize; 3],
+    ) -> Vec<usize> {
         let mut shape = vec![first];
         shape.extend_from_slice(&sizes[3 - self.spatial..]);
-        match self.layout {
+        match layout {
             Layout::ChannelsFirst => shape.insert(1, channels),
             Layout::ChannelsLast => shape.push(channels),
         }

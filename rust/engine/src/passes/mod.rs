@@ -4,6 +4,8 @@ mod dead;
 mod fuse_convolution;
 mod fuse_matmul;
 mod fuse_update;
+mod layout;
+mod pool_gradient;
 mod unused_positions;
 
 use std::fmt;
@@ -51,6 +53,8 @@ static RULES: &[Rule] = &[
     Rule { name: "relu gradient into matmul", apply: fuse_matmul::relu_gradient },
     Rule { name: "bias into convolution", apply: fuse_convolution::bias },
     Rule { name: "relu into convolution", apply: fuse_convolution::relu },
+    Rule { name: "relu gradient before pool gradient", apply: pool_gradient::relu },
+    Rule { name: "sum before pool gradient", apply: pool_gradient::sum },
     Rule { name: "scale into update", apply: fuse_update::scale },
     Rule { name: "matmul into update", apply: fuse_update::matmul },
 ];
@@ -65,6 +69,10 @@ pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Erro
             if cfg!(debug_assertions) {
                 graph.verify().map_err(|error| error.within(rule.name))?;
             }
+        }
+        graph = dead::remove(&layout::channels_last(&graph)?);
+        if cfg!(debug_assertions) {
+            graph.verify().map_err(|error| error.within("channels last"))?;
         }
     }
     Ok((graph, notes))

@@ -17,7 +17,7 @@ const PARTS: usize = 16;
 
 /// The length of the working memory that a pass needs.
 pub(super) fn scratch_elements(pass: Pass, shape: &ConvolutionShape) -> usize {
-    match (shape.layout, pass) {
+    match (shape.input_layout, pass) {
         (Layout::ChannelsFirst, _) => 0,
         (Layout::ChannelsLast, Pass::WeightGradient) => {
             pixel_parts(shape) * shape.weight_elements()
@@ -47,7 +47,7 @@ pub(super) fn convolution<T: Float>(
     output: &mut [T],
     scratch: &mut [T],
 ) {
-    match shape.layout {
+    match shape.input_layout {
         Layout::ChannelsFirst => {
             let pixels = shape.output_pixels();
             for_each_chunk(parallel, output, pixels, &|plane, output| {
@@ -74,7 +74,7 @@ pub(super) fn input_gradient<T: Float>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    match shape.layout {
+    match shape.input_layout {
         Layout::ChannelsFirst => {
             let pixels = shape.input_pixels();
             for_each_chunk(parallel, input_gradient, pixels, &|plane, dx| {
@@ -101,7 +101,7 @@ pub(super) fn weight_gradient<T: Float>(
     weight_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    match shape.layout {
+    match shape.input_layout {
         Layout::ChannelsFirst => {
             for_each_chunk(parallel, weight_gradient, shape.taps(), &|channel, dw| {
                 plane_weight_gradient(isa, shape, channel, input, output_gradient, dw);

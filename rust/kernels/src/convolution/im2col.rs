@@ -31,7 +31,7 @@ const CHANNELS: usize = 32;
 pub(super) fn scratch_elements<T: Float>(pass: Pass, shape: &ConvolutionShape) -> usize {
     match pass {
         Pass::Forward => {
-            let prepared = match shape.layout {
+            let prepared = match shape.input_layout {
                 Layout::ChannelsFirst => 0,
                 Layout::ChannelsLast => shape.weight_elements(),
             };
@@ -59,7 +59,7 @@ pub(super) fn convolution<T: Float>(
     output: &mut [T],
     scratch: &mut [T],
 ) {
-    let prepared = match shape.layout {
+    let prepared = match shape.input_layout {
         Layout::ChannelsFirst => 0,
         Layout::ChannelsLast => shape.weight_elements(),
     };
@@ -100,6 +100,8 @@ pub(super) fn turned(shape: &ConvolutionShape) -> Option<ConvolutionShape> {
         output_channels: shape.input_channels,
         input: shape.output,
         output: shape.input,
+        input_layout: shape.output_layout,
+        output_layout: shape.input_layout,
         padding_before,
         ..*shape
     })
@@ -172,10 +174,10 @@ impl ForwardCut {
         // With channels first a block must lie in one image to be read in place; for small images
         // of odd sizes the copy costs less than products of odd widths.
         let direct = pointwise
-            && (shape.layout == Layout::ChannelsLast
+            && (shape.input_layout == Layout::ChannelsLast
                 || pixels.is_multiple_of(PIXELS)
                 || pixels >= 256);
-        let by_image = direct && shape.layout == Layout::ChannelsFirst;
+        let by_image = direct && shape.input_layout == Layout::ChannelsFirst;
         let (segment, segments) =
             if by_image { (pixels, shape.batch) } else { (pixels * shape.batch, 1) };
         let depth_blocks = shape.depth().div_ceil(DEPTH);
@@ -217,7 +219,7 @@ impl ForwardCut {
     fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
         let depth = longest(self.depth_blocks, shape.depth());
         let channels = longest(self.channel_parts, shape.group_outputs());
-        let (matrix, product) = match shape.layout {
+        let (matrix, product) = match shape.input_layout {
             Layout::ChannelsFirst => {
                 (depth * row_stride(self.block), channels * row_stride(self.block))
             }
@@ -225,7 +227,7 @@ impl ForwardCut {
                 (self.block * row_stride(depth), self.block * row_stride(channels))
             }
         };
-        let whole_rows = shape.layout == Layout::ChannelsLast && self.owns_rows(shape);
+        let whole_rows = shape.input_layout == Layout::ChannelsLast && self.owns_rows(shape);
         (if self.direct { 0 } else { matrix }, if whole_rows { 0 } else { product })
     }
 
@@ -264,7 +266,7 @@ fn forward<T: Float>(
         let first = group * shape.group_outputs() + channels.start;
         let bias = bias.map(|bias| &bias[first..first + channels.len()]);
         let block = ForwardBlock { isa, shape, cut: &cut, pixels, group, channels };
-        match shape.layout {
+        match shape.input_layout {
             Layout::ChannelsFirst => {
                 block.channels_first(input, weight, matrix, product);
                 block.finish(product, bias, relu, &output);
@@ -319,7 +321,7 @@ impl ForwardBlock<'_> {
         }
         let channel = self.group * shape.group_inputs() + depth.start;
         let pixels = shape.input_pixels();
-        let (start, stride) = match shape.layout {
+        let (start, stride) = match shape.input_layout {
             Layout::ChannelsFirst => {
                 let (image, pixel) = (self.pixels.start / pixels, self.pixels.start % pixels);
                 ((image * shape.input_channels + channel) * pixels + pixel, pixels)
@@ -443,7 +445,7 @@ impl ScatterCut {
 
     fn scratch_per_task(&self, shape: &ConvolutionShape) -> usize {
         let rows = longest(self.channel_parts, shape.group_inputs()) * shape.taps();
-        match shape.layout {
+        match shape.input_layout {
             Layout::ChannelsFirst => rows * row_stride(self.block),
             Layout::ChannelsLast => self.block * row_stride(rows),
         }
@@ -500,12 +502,12 @@ fn window_gradients<T: Float>(
     let Patch { shape, group, ref pixels, ref depth } = *patch;
     let (inputs, outputs, taps) = (shape.group_inputs(), shape.group_outputs(), shape.taps());
     let weight = &weight[group * outputs * shape.depth()..];
-    let row = row_stride(if shape.layout == Layout::ChannelsFirst {
+    let row = row_stride(if shape.input_layout == Layout::ChannelsFirst {
         pixels.len()
     } else {
         channels.len() * taps
     });
-    match shape.layout {
+    match shape.input_layout {
         Layout::ChannelsFirst => {
             let per_image = shape.output_pixels();
             let (image, pixel) = (pixels.start / per_image, pixels.start % per_image);
@@ -575,7 +577,7 @@ impl WeightCut {
     /// Lengths of a task's matrix of windows and of its part of the output's gradient.
     fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
         let depth = longest(self.depth_parts, shape.depth());
-        match shape.layout {
+        match shape.input_layout {
             Layout::ChannelsFirst => {
                 (depth * row_stride(self.block), self.block * row_stride(shape.group_outputs()))
             }
@@ -629,7 +631,7 @@ pub(super) fn weight_gradient<T: Float>(
             let (rows, columns) = patch.size();
             let windows = Matrix::new(matrix, rows, columns, row_stride(columns), 1);
             let dy = gradient_rows(isa, &patch, output_gradient, gradient);
-            let windows = match shape.layout {
+            let windows = match shape.input_layout {
                 Layout::ChannelsFirst => windows,
                 Layout::ChannelsLast => windows.transposed(),
             };
@@ -655,7 +657,7 @@ fn gradient_rows<'a, T: Float>(
 ) -> Matrix<'a, T> {
     let Patch { shape, group, ref pixels, .. } = *patch;
     let (outputs, channels) = (shape.group_outputs(), shape.output_channels);
-    if shape.layout == Layout::ChannelsLast {
+    if shape.input_layout == Layout::ChannelsLast {
         let rows = &output_gradient[pixels.start * channels + group * outputs..];
         return Matrix::new(rows, pixels.len(), outputs, channels, 1);
     }

@@ -18,7 +18,8 @@ pub use shape::ConvolutionShape;
 /// The ways to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// Windows are copied to a matrix, block by block, and multiplied by the weight. For any shape.
+    /// Windows are copied to a matrix, block by block, and multiplied by the weight. For any shape
+    /// with one layout.
     Im2col,
     /// Every channel by itself, for shapes with one input channel per group.
     Depthwise,
@@ -31,8 +32,9 @@ impl Algorithm {
     /// Whether the algorithm can compute a pass over this shape.
     pub fn supports(self, pass: Pass, shape: &ConvolutionShape) -> bool {
         match self {
-            Algorithm::Im2col => true,
-            Algorithm::Depthwise => shape.group_inputs() == 1,
+            Algorithm::Im2col => shape.common_layout() == Some(shape.weight_layout),
+            // One input channel makes the weight's two layouts the same.
+            Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
         }
     }
@@ -52,7 +54,7 @@ pub enum Pass {
 /// The fastest algorithm for a pass over this shape.
 pub fn choose(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
     let _ = isa;
-    if shape.group_inputs() == 1 && shape.groups > 1 {
+    if shape.groups > 1 && Algorithm::Depthwise.supports(pass, shape) {
         Algorithm::Depthwise
     } else if direct::supports(pass, shape) {
         Algorithm::Direct

@@ -32,7 +32,7 @@ pub(super) struct Patch<'a> {
 impl Patch<'_> {
     /// The rows of the matrix and their length.
     pub(super) fn size(&self) -> (usize, usize) {
-        match self.shape.layout {
+        match self.shape.input_layout {
             Layout::ChannelsFirst => (self.depth.len(), self.pixels.len()),
             Layout::ChannelsLast => (self.pixels.len(), self.depth.len()),
         }
@@ -42,7 +42,7 @@ impl Patch<'_> {
 per_isa! {
     /// Writes the patch to `matrix`, rows [`row_stride`] apart; padding becomes 0.
     pub(super) fn copy_patch<I, T: Float>(patch: &Patch, input: &[T], matrix: &mut [T]) {
-        match patch.shape.layout {
+        match patch.shape.input_layout {
             Layout::ChannelsFirst => copy_planes(patch, input, matrix),
             Layout::ChannelsLast => copy_pixels(patch, input, matrix),
         }
@@ -53,7 +53,7 @@ per_isa! {
     /// Adds the patch, rows [`row_stride`] apart, to the elements of `image` that it came from;
     /// `patch.pixels` lie in the one image whose elements those are.
     pub(super) fn add_patch<I, T: Float>(patch: &Patch, matrix: &[T], image: &mut PatchTarget<T>) {
-        match patch.shape.layout {
+        match patch.shape.input_layout {
             Layout::ChannelsFirst => add_planes(patch, matrix, image),
             Layout::ChannelsLast => add_pixels(patch, matrix, image),
         }
@@ -85,7 +85,7 @@ impl<'a, T: Float> PatchTarget<'a, T> {
         let channel = group * shape.group_inputs() + self.channels.start;
         let start = shape.input_offset(self.image, channel, [0; 3]);
         let (pixels, channels) = (shape.input_pixels(), self.channels.len());
-        match shape.layout {
+        match shape.input_layout {
             Layout::ChannelsFirst => self.run(start, channels * pixels).fill(T::ZERO),
             Layout::ChannelsLast => (0..pixels).for_each(|pixel| {
                 self.run(start + pixel * shape.input_channels, channels).fill(T::ZERO);

@@ -8,7 +8,7 @@ use crate::window::{Axis, Layout, checked_count, element_offset};
 /// The input is `(batch, input_channels, input..)` or, with [`Layout::ChannelsLast`],
 /// `(batch, input.., input_channels)`, the output likewise; the weight is
 /// `(output_channels, input_channels / groups, kernel..)` or
-/// `(output_channels, kernel.., input_channels / groups)`.
+/// `(output_channels, kernel.., input_channels / groups)`. Each of the three has a layout of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvolutionShape {
     /// Number of images.
@@ -31,12 +31,16 @@ pub struct ConvolutionShape {
     pub padding_before: [usize; 3],
     /// Size of an output image.
     pub output: [usize; 3],
-    /// Order of the axes.
-    pub layout: Layout,
+    /// Order of the input's axes.
+    pub input_layout: Layout,
+    /// Order of the output's axes.
+    pub output_layout: Layout,
+    /// Order of the weight's axes.
+    pub weight_layout: Layout,
 }
 
 impl ConvolutionShape {
-    /// The shape, if its sizes fit together.
+    /// The shape, if its sizes fit together, with one layout for all.
     ///
     /// # Errors
     /// A message that names the size at fault.
@@ -69,7 +73,9 @@ impl ConvolutionShape {
             dilation,
             padding_before,
             output,
-            layout,
+            input_layout: layout,
+            output_layout: layout,
+            weight_layout: layout,
         };
         for axis in 0..3 {
             shape.axis(axis).check(axis)?;
@@ -81,6 +87,11 @@ impl ConvolutionShape {
         let [depth, height, width] = kernel;
         checked_count(&[output_channels, input_channels / groups, depth, height, width])?;
         Ok(shape)
+    }
+
+    /// The one layout of input and output, if they have the same.
+    pub(crate) fn common_layout(&self) -> Option<Layout> {
+        (self.input_layout == self.output_layout).then_some(self.input_layout)
     }
 
     /// Zeros behind the input that the last windows need.
@@ -153,7 +164,7 @@ impl ConvolutionShape {
 
     /// Where an input element lies.
     pub(crate) fn input_offset(&self, image: usize, channel: usize, position: [usize; 3]) -> usize {
-        element_offset(self.layout, self.input_channels, self.input, image, channel, position)
+        element_offset(self.input_layout, self.input_channels, self.input, image, channel, position)
     }
 
     /// Where an output element lies.
@@ -163,12 +174,19 @@ impl ConvolutionShape {
         channel: usize,
         position: [usize; 3],
     ) -> usize {
-        element_offset(self.layout, self.output_channels, self.output, image, channel, position)
+        element_offset(
+            self.output_layout,
+            self.output_channels,
+            self.output,
+            image,
+            channel,
+            position,
+        )
     }
 
     /// Where the weight from a channel of a group to an output channel lies.
     pub(crate) fn weight_offset(&self, output: usize, input: usize, tap: [usize; 3]) -> usize {
-        element_offset(self.layout, self.group_inputs(), self.kernel, output, input, tap)
+        element_offset(self.weight_layout, self.group_inputs(), self.kernel, output, input, tap)
     }
 
     /// Panics if the arrays do not have the sizes of this shape.

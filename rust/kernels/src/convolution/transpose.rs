@@ -60,7 +60,7 @@ pub(super) fn forward_weight<'a, T: Float>(
     weight: &'a [T],
     prepared: &'a mut [T],
 ) -> &'a [T] {
-    if shape.layout == Layout::ChannelsFirst {
+    if shape.input_layout == Layout::ChannelsFirst {
         return weight;
     }
     let (outputs, depth) = (shape.group_outputs(), shape.depth());
@@ -86,7 +86,7 @@ pub(super) fn backward_weight<T: Float>(
         let (group, output) = (channel / outputs, channel % outputs);
         let weight = &weight[channel * inputs * taps..(channel + 1) * inputs * taps];
         let start = group * outputs * inputs * taps;
-        match shape.layout {
+        match shape.input_layout {
             Layout::ChannelsFirst => {
                 for (input, kernel) in weight.chunks_exact(taps).enumerate() {
                     // SAFETY: tasks have different output channels, and `Parallel` runs each once.

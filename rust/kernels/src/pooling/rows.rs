@@ -76,14 +76,14 @@ impl Planes {
     }
 }
 
-/// Combines each output of a row with the elements that one tap of its window covers.
+/// The outputs of a row whose windows have `tap` inside the input line, and the elements there: calls
+/// `take` with neighbouring outputs, their elements, and the distance of these.
 #[inline(always)]
-fn combine<T: Copy, Y>(
+fn combine<T>(
     planes: &Planes,
     line: &[T],
     tap: usize,
-    outputs: &mut [Y],
-    take: impl Fn(&mut Y, T),
+    mut take: impl FnMut(Range<usize>, &[T], usize),
 ) {
     let Planes { axes: [_, _, axis], inner } = *planes;
     let range = axis.outputs(tap);
@@ -91,21 +91,28 @@ fn combine<T: Copy, Y>(
         return;
     }
     let start = range.start * axis.stride + tap - axis.padding;
-    let outputs = &mut outputs[range.start * inner..range.end * inner];
     let line = &line[start * inner..];
-    if inner > 1 {
-        for (outputs, pixel) in
-            outputs.chunks_exact_mut(inner).zip(line.chunks(inner).step_by(axis.stride))
-        {
-            outputs.iter_mut().zip(pixel).for_each(|(y, x)| take(y, *x));
-        }
-    } else if axis.stride == 1 {
-        outputs.iter_mut().zip(line).for_each(|(y, x)| take(y, *x));
-    } else if axis.stride == 2 {
+    if inner == 1 || axis.stride == 1 {
+        return take(range.start * inner..range.end * inner, line, axis.stride);
+    }
+    for (output, pixel) in range.zip(line.chunks(inner).step_by(axis.stride)) {
+        take(output * inner..(output + 1) * inner, pixel, 1);
+    }
+}
+
+/// Combines outputs with elements that lie `stride` apart.
+#[inline(always)]
+fn zip_strided<T: Copy, Y>(
+    outputs: impl Iterator<Item = Y>,
+    line: &[T],
+    stride: usize,
+    take: impl Fn(Y, T),
+) {
+    match stride {
+        1 => outputs.zip(line).for_each(|(y, x)| take(y, *x)),
         // A constant stride lets the compiler use shuffles.
-        outputs.iter_mut().zip(line.chunks(2)).for_each(|(y, x)| take(y, x[0]));
-    } else {
-        outputs.iter_mut().zip(line.iter().step_by(axis.stride)).for_each(|(y, x)| take(y, *x));
+        2 => outputs.zip(line.chunks(2)).for_each(|(y, x)| take(y, x[0])),
+        _ => outputs.zip(line.iter().step_by(stride)).for_each(|(y, x)| take(y, *x)),
     }
 }
 
@@ -121,8 +128,10 @@ per_isa! {
         planes.for_each_line(row, |_, line| {
             let line = &plane[line..line + planes.axes[2].input * planes.inner];
             for tap in 0..planes.axes[2].window {
-                combine(planes, line, tap, output, |best, value| {
-                    *best = if exceeds(value, *best) { value } else { *best };
+                combine(planes, line, tap, |range, line, stride| {
+                    zip_strided(output[range].iter_mut(), line, stride, |best, value| {
+                        *best = if exceeds(value, *best) { value } else { *best };
+                    });
                 });
             }
         });
@@ -134,32 +143,39 @@ per_isa! {
         planes: &Planes,
         row: [usize; 2],
         plane: &[T],
-        pairs: &mut [(T, u8)],
+        output: &mut [T],
+        positions: &mut [u8],
     ) {
-        first_taps(planes, row, pairs);
+        output.fill(T::LOWEST);
+        first_taps(planes, row, positions);
         planes.for_each_line(row, |first, line| {
             let line = &plane[line..line + planes.axes[2].input * planes.inner];
             for tap in 0..planes.axes[2].window {
                 let position = (first + tap) as u8;
-                combine(planes, line, tap, pairs, |best, value| {
-                    *best = if exceeds(value, best.0) { (value, position) } else { *best };
+                combine(planes, line, tap, |range, line, stride| {
+                    let best = output[range.clone()].iter_mut().zip(&mut positions[range]);
+                    zip_strided(best, line, stride, |(best, at), value| {
+                        let better = exceeds(value, *best);
+                        *best = if better { value } else { *best };
+                        *at = if better { position } else { *at };
+                    });
                 });
             }
         });
     }
 }
 
-/// Minus infinity at the first position of each window that lies inside the input.
+/// The first position of each window that lies inside the input.
 #[inline(always)]
-fn first_taps<T: Float>(planes: &Planes, row: [usize; 2], pairs: &mut [(T, u8)]) {
+fn first_taps(planes: &Planes, row: [usize; 2], positions: &mut [u8]) {
     let [depths, heights] = planes.taps(row);
     let [_, height, width] = planes.axes;
     let line = (depths.start * height.window + heights.start) * width.window;
     let empty = depths.is_empty() || heights.is_empty();
-    for (column, pairs) in pairs.chunks_exact_mut(planes.inner).enumerate() {
+    for (column, positions) in positions.chunks_exact_mut(planes.inner).enumerate() {
         let taps = width.taps(column);
         let first = if empty || taps.is_empty() { 0 } else { line + taps.start };
-        pairs.fill((T::LOWEST, first as u8));
+        positions.fill(first as u8);
     }
 }
 
@@ -181,7 +197,6 @@ pub(super) fn max_pool<T: Float>(
         // SAFETY: chunks of different indices do not overlap, and each index is run once.
         let mut positions =
             argmax.as_ref().map(|parts| unsafe { parts.range(index * chunk, output.len()) });
-        let mut pairs = vec![(T::LOWEST, 0u8); if positions.is_some() { row_elements } else { 0 }];
         for (i, output) in output.chunks_exact_mut(row_elements).enumerate() {
             let (plane, row) = planes.row(index * rows_per_task + i);
             let plane = &input[plane * plane_elements..][..plane_elements];
@@ -189,11 +204,8 @@ pub(super) fn max_pool<T: Float>(
                 max_row(isa, &planes, row, plane, output);
                 continue;
             };
-            argmax_row(isa, &planes, row, plane, &mut pairs);
             let positions = &mut positions[i * row_elements..][..row_elements];
-            for ((y, position), pair) in output.iter_mut().zip(positions).zip(&pairs) {
-                (*y, *position) = *pair;
-            }
+            argmax_row(isa, &planes, row, plane, output, positions);
         }
     });
 }
@@ -299,7 +311,9 @@ per_isa! {
         planes.for_each_line(row, |_, line| {
             let line = &plane[line..line + planes.axes[2].input * planes.inner];
             for tap in 0..planes.axes[2].window {
-                combine(planes, line, tap, output, |sum, value| *sum += value);
+                combine(planes, line, tap, |range, line, stride| {
+                    zip_strided(output[range].iter_mut(), line, stride, |sum, value| *sum += value);
+                });
             }
         });
         let taps = planes.taps(row);

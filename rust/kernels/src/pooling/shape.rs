@@ -76,6 +76,14 @@ impl PoolingShape {
         self.window.iter().product::<usize>() <= 1 + usize::from(u8::MAX)
     }
 
+    /// Whether each window has an element inside the input.
+    pub fn every_window_has_elements(&self) -> bool {
+        (0..3).all(|axis| {
+            let axis = self.axis(axis);
+            (0..axis.output).all(|output| !axis.taps(output).is_empty())
+        })
+    }
+
     /// The windows along `axis`.
     pub(crate) fn axis(&self, axis: usize) -> Axis {
         Axis {

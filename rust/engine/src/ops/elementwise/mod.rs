@@ -19,6 +19,7 @@ pub use row::{Formula, ResultType, Row, Scope};
 pub use table::TABLE;
 
 use super::attributes::Attributes;
+use super::layout::{self, ChannelsLast};
 use super::{Lowering, Op, expect_same_dtype};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
@@ -89,6 +90,10 @@ impl Op for Elementwise {
         pairs.map(shown).collect::<Vec<_>>().join(", ")
     }
 
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::elementwise(inputs, there, self.clone())
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let dtype = infer_dtype(&self.program, inputs, self.row.condition)?;
         let dtype = match self.row.result {
@@ -149,6 +154,10 @@ impl Op for ElementwiseProgram {
 
     fn attributes(&self) -> String {
         format!("instructions={}", self.program.instructions().len())
+    }
+
+    fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
+        layout::elementwise(inputs, there, self.clone())
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {

@@ -99,7 +99,7 @@ impl Blocks {
         let part = self.longest(shape);
         let size = window(shape, part.sizes());
         let copy = part.images.len() * size.iter().product::<usize>();
-        let rows = match shape.layout {
+        let rows = match shape.input_layout {
             Layout::ChannelsFirst if shape.group_inputs() > 1 => {
                 let [_, height, width] = shape.input;
                 (size[1].min(height) - 1) * width + size[2].min(width)
@@ -146,7 +146,7 @@ fn window(shape: &ConvolutionShape, outputs: [usize; 3]) -> [usize; 3] {
 
 /// The input can be read where it is.
 fn in_place(shape: &ConvolutionShape) -> bool {
-    shape.layout == Layout::ChannelsLast
+    shape.input_layout == Layout::ChannelsLast
         && shape.groups == 1
         && shape.padding_before == [0; 3]
         && shape.padding_after() == [0; 3]
@@ -229,7 +229,7 @@ fn copy<T: Float>(
         let (first, across) = (pixel(depth.1 + z, height.1), shape.input[2]);
         let plane = (depth.0 + z) * strides[0] + height.0 * strides[1] + width.0 * channels;
         let mut to = data[plane..].chunks_mut(strides[1]).take(height.2);
-        match shape.layout {
+        match shape.input_layout {
             Layout::ChannelsFirst => {
                 let planes = shape.input_pixels();
                 let within = first - image * planes;

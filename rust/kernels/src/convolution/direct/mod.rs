@@ -87,9 +87,9 @@ fn flat(shape: &ConvolutionShape) -> ConvolutionShape {
     if !pointwise {
         return *shape;
     }
-    let (batch, pixels) = match shape.layout {
-        Layout::ChannelsFirst => (shape.batch, shape.input_pixels()),
-        Layout::ChannelsLast => (shape.batch.min(1), shape.batch * shape.input_pixels()),
+    let (batch, pixels) = match shape.common_layout() {
+        Some(Layout::ChannelsLast) => (shape.batch.min(1), shape.batch * shape.input_pixels()),
+        _ => (shape.batch, shape.input_pixels()),
     };
     let row = [1, 1, pixels.max(1)];
     ConvolutionShape { batch, input: row, output: row, ..*shape }
@@ -132,7 +132,7 @@ impl Cut {
     /// Lengths of a task's copy of the input, and of a panel's part of the output.
     fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
         let width = self.panels.panel(0).2;
-        let product = match shape.layout {
+        let product = match shape.output_layout {
             Layout::ChannelsFirst => self.blocks.pixels(shape) * width,
             Layout::ChannelsLast => 0,
         };
@@ -182,7 +182,7 @@ fn forward<T: Float>(
             let packed = &packed[column * shape.depth()..][..shape.depth() * width];
             let panel = Panel { panels: cut.panels, packed, columns };
             let channel = group * shape.group_outputs() + column;
-            match shape.layout {
+            match shape.output_layout {
                 Layout::ChannelsFirst => {
                     let rows = &Parts::new(product);
                     let place = Place { rows, row: width, column: 0, channel };

@@ -25,7 +25,7 @@ impl Order {
     /// The weight as the convolution takes it.
     pub(super) fn forward(shape: &ConvolutionShape) -> Self {
         let taps = shape.taps();
-        let (tap, row) = match shape.layout {
+        let (tap, row) = match shape.weight_layout {
             Layout::ChannelsFirst => (1, taps),
             Layout::ChannelsLast => (shape.group_inputs(), 1),
         };

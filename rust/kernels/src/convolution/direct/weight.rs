@@ -162,7 +162,7 @@ fn pack<T: Float>(
     let width = panels.width(columns);
     for image in 0..part.images.len() {
         let first = part.first_pixel(shape, image);
-        let (start, row, column) = match shape.layout {
+        let (start, row, column) = match shape.output_layout {
             Layout::ChannelsFirst => {
                 let number = part.images.start + image;
                 let start = (number * shape.output_channels + channel) * plane;
@@ -196,7 +196,7 @@ fn ordered<T: Float>(
 ) {
     let (taps, inputs, outputs) = (shape.taps(), shape.group_inputs(), shape.group_outputs());
     let size = [shape.groups, outputs, inputs, taps];
-    let (input, tap) = match shape.layout {
+    let (input, tap) = match shape.weight_layout {
         Layout::ChannelsFirst => (taps, 1),
         Layout::ChannelsLast => (1, inputs),
     };
