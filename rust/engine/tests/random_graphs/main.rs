@@ -208,7 +208,9 @@ proptest! {
             prop_assert_eq!(updated_names(&result), updated_names(&graph));
             let names: BTreeSet<&str> = result.nodes().iter().map(|n| n.name.as_str()).collect();
             prop_assert_eq!(names.len(), result.nodes().len());
-            prop_assert!(result.nodes().len() <= graph.nodes().len());
+            let is_turn = |node: &&Node| node.name.contains("/channels_");
+            let turns = result.nodes().iter().filter(is_turn).count();
+            prop_assert!(result.nodes().len() - turns <= graph.nodes().len());
         }
     }
 
@@ -294,7 +296,7 @@ fn recipes_reach_every_fusion() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..1500 {
         let recipe = recipes().new_tree(&mut runner).expect("recipes need no luck").current();
         for node in optimised(&recipe.graph(), true).nodes() {
             if let Some(op) = node.op() {
@@ -312,6 +314,14 @@ fn recipes_reach_every_fusion() {
         "sgd_update scale=0.125",
         "momentum_update scale=0.5",
         "adam_update scale=0.5",
+        "convolution bias",
+        "convolution relu",
+        "convolution last",
+        "convolution_input_gradient last",
+        "convolution_weight_gradient last",
+        "max_pool last",
+        "max_pool_gradient last",
+        "avg_pool_gradient last",
     ] {
         assert!(seen.get(kind).is_some_and(|count| *count > 3), "{kind} in {seen:#?}");
     }

@@ -52,11 +52,18 @@ pub(crate) fn op(name: &str, attributes: &[(&str, Attribute)]) -> Arc<dyn Op> {
     ops::build(name, described).expect("the attributes are those of the operation")
 }
 
+/// Batch, channels, height and width of all images: as many elements as a matrix has.
+const IMAGE: [usize; 4] = [2; 4];
+
 /// A graph under construction, and its values by shape.
 struct Cook {
     builder: Builder,
     matrices: Vec<ValueId>,
     vectors: Vec<ValueId>,
+    images: Vec<ValueId>,
+    /// Numbers a channel.
+    pairs: Vec<ValueId>,
+    kernels: Vec<(String, ValueId)>,
     labels: ValueId,
     count: usize,
 }
@@ -83,7 +90,18 @@ impl Cook {
             matrices.push(builder.variable(name, square.clone()).expect("weights are new"));
         }
         let vectors = vec![builder.variable("b", float(&[SIDE])).expect("b is new")];
-        Self { builder, matrices, vectors, labels, count: 0 }
+        let image = builder.reshape(input, &IMAGE).expect("an image is as large as a matrix");
+        let pairs = vec![builder.variable("c", float(&[2])).expect("c is new")];
+        Self {
+            builder,
+            matrices,
+            vectors,
+            images: vec![image],
+            pairs,
+            kernels: vec![],
+            labels,
+            count: 0,
+        }
     }
 
     fn add(&mut self, op: Arc<dyn Op>, inputs: &[ValueId]) -> Vec<ValueId> {
@@ -109,6 +127,7 @@ impl Cook {
         let along = [("axis", Attribute::Int(axis))];
         let over = [("axes", Attribute::Ints(vec![axis])), ("keepdims", Attribute::Bool(false))];
         match kind % 16 {
+            _ if kind >= 160 => self.image_operation(kind, first, second),
             0 => self.matrix("add", &[], &[a, b]),
             1 => self.matrix("subtract", &[], &[a, v]),
             2 => self.matrix("multiply", &[], &[a, b]),
@@ -136,23 +155,96 @@ impl Cook {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = ValueId> {
+        let plain = self.pairs.iter().chain(&self.vectors).chain(&self.matrices);
+        plain.chain(&self.images).copied()
+    }
+
+    fn image_operation(&mut self, kind: u8, first: u8, second: u8) {
+        let (a, b) = (chosen(&self.images, first), chosen(&self.images, second));
+        let matrix = chosen(&self.matrices, first);
+        let pair = chosen(&self.pairs, second);
+        let axis = ("axis", Attribute::Int(1));
+        let image = match kind % 16 {
+            0..=2 => {
+                let groups = if second.is_multiple_of(3) { 2 } else { 1 };
+                let shape = [2, 2 / groups, 3, 3];
+                let name = format!("kernel{}", self.count);
+                let kernel = self.builder.variable(&name, float(&shape)).expect("a new name");
+                let (ones, same) = (vec![1, 1], vec![1, 1]);
+                let attributes = [
+                    ("strides", Attribute::Ints(ones.clone())),
+                    ("dilations", Attribute::Ints(ones)),
+                    ("padding_before", Attribute::Ints(same.clone())),
+                    ("padding_after", Attribute::Ints(same)),
+                    ("layout", Attribute::Text("channels_first".into())),
+                    ("groups", Attribute::Int(groups as i64)),
+                ];
+                self.kernels.push((name, kernel));
+                self.add(op("convolution", &attributes), &[a, kernel])[0]
+            }
+            3 | 4 => {
+                let name = if kind % 16 == 3 { "max_pool" } else { "avg_pool" };
+                let attributes = [
+                    ("window", Attribute::Ints(vec![2, 2])),
+                    ("strides", Attribute::Ints(vec![1, 1])),
+                    ("padding_before", Attribute::Ints(vec![0, 1])),
+                    ("padding_after", Attribute::Ints(vec![1, 0])),
+                    ("layout", Attribute::Text("channels_first".into())),
+                ];
+                self.add(op(name, &attributes), &[a])[0]
+            }
+            5 | 6 => self.add(op("relu", &[]), &[a])[0],
+            7 => self.add(op("add", &[]), &[a, b])[0],
+            8 => self.add(op("multiply", &[]), &[a, b])[0],
+            9 => self.add(op("bias_add", &[axis]), &[a, pair])[0],
+            10 => {
+                let attributes = [axis, ("epsilon", Attribute::Float(0.1))];
+                self.add(op("batch_norm", &attributes), &[a, pair, pair])[0]
+            }
+            11 => {
+                let over = [
+                    ("axes", Attribute::Ints(vec![0, 2, 3])),
+                    ("keepdims", Attribute::Bool(false)),
+                ];
+                let sum = self.add(op("reduce_sum", &over), &[a])[0];
+                return self.pairs.push(sum);
+            }
+            12 => {
+                let order = [("perm", Attribute::Ints(vec![0, 3, 1, 2]))];
+                self.add(op("transpose", &order), &[a])[0]
+            }
+            13 | 14 => {
+                let flat = self.builder.reshape(a, &[SIDE, SIDE]).expect("as many elements");
+                return self.matrices.push(flat);
+            }
+            _ => self.builder.reshape(matrix, &IMAGE).expect("as many elements"),
+        };
+        self.images.push(image);
+    }
+
     /// Adds the gradients of a loss and the updates of the weights that it depends on.
     fn train(&mut self, recipe: &Recipe) {
-        let all: Vec<ValueId> = self.vectors.iter().chain(&self.matrices).copied().collect();
+        let all: Vec<ValueId> = self.all().collect();
         let value = chosen(&all, recipe.loss);
-        let mut weights = vec![("w0", self.matrices[1]), ("b", self.vectors[0])];
+        let mut weights =
+            vec![("w0", self.matrices[1]), ("b", self.vectors[0]), ("c", self.pairs[0])];
         for (bit, name) in [(1, "w1"), (2, "w2")] {
             if recipe.trained & bit != 0 {
                 weights.push((name, self.matrices[1 + usize::from(bit)]));
             }
         }
+        let kernels = self.kernels.clone();
+        weights.extend(kernels.iter().map(|(name, kernel)| (name.as_str(), *kernel)));
         let wrt: Vec<ValueId> = weights.iter().map(|(_, weight)| *weight).collect();
         let untouched = self.builder.clone();
         let gradients = grad::gradients(&mut self.builder, &[value], &wrt).unwrap_or_else(|_| {
             // The value depends on no weight: now it does.
             self.builder = untouched;
-            let loss = self.add(op("add", &[]), &[value, wrt[1]])[0];
-            grad::gradients(&mut self.builder, &[loss], &wrt).expect("the loss depends on b")
+            let is_wide = self.builder.ty(value).shape.last() == Some(&SIDE);
+            let vector = if is_wide { wrt[1] } else { wrt[2] };
+            let loss = self.add(op("add", &[]), &[value, vector])[0];
+            grad::gradients(&mut self.builder, &[loss], &wrt).expect("the loss depends on b or c")
         });
         let step_type = TensorType::new(DType::I64, [1]);
         let step = self.builder.variable("step", step_type).expect("step is new");
@@ -218,7 +310,7 @@ impl Recipe {
         for operation in &self.operations {
             cook.operation(*operation);
         }
-        let all: Vec<ValueId> = cook.matrices.iter().chain(&cook.vectors).copied().collect();
+        let all: Vec<ValueId> = cook.all().collect();
         cook.train(self);
         for fetch in &self.fetches {
             cook.builder.fetch(chosen(&all, *fetch)).expect("the value is of this graph");
