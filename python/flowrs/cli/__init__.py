@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +17,21 @@ flowrs trains and runs neural networks written for OneFlow's classic API, on the
 commands:
   flowrs demo             see it at work: train, save, open again, extend, train on
   flowrs run SCRIPT ...   run a script that says "import oneflow as flow", as it is
+
+commands about checkpoints:
+  flowrs ls PATH          list variables, or the checkpoints of a folder
+  flowrs show PATH        what the numbers are like; NaN, histograms
+  flowrs diff A B         how two checkpoints differ
+  flowrs convert A B      to and from safetensors and npz, and from PyTorch
 """
 
 _EXAMPLES = """\
 examples:
   flowrs demo
-  flowrs demo --output tour
   flowrs run mlp_mnist_origin.py
-  flowrs run lenet_train.py --epochs 3
+  flowrs ls mlp_models_1
+  flowrs convert mlp_models_1 mlp.safetensors
+  flowrs show --help      (every command explains itself)
 
 settings (environment variables):
   FLOWRS_DATA_DIR=DIR     where MNIST's files lie
@@ -54,6 +63,11 @@ examples:
 """
 
 
+#: The commands about checkpoints: each is a module of its own, loaded when it is asked for. The
+#: number is the exit code when the command fails; 1 is an answer of ``diff``.
+_CHECKPOINT_COMMANDS = {"ls": 1, "show": 1, "diff": 2, "convert": 1}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
@@ -62,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 when all went well, 1 when it did not, 2 for a wrong command line, 130
-        when the demonstration was interrupted.
+        when the command was interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if len(words) >= 2 and words[0] == "run" and not words[1].startswith("-"):
@@ -70,20 +84,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from flowrs.cli.run import run_as_command
 
         return run_as_command(words[1], words[2:])
-    parsed = _parser().parse_args(words)
-    if parsed.command != "demo":
-        _parser().print_help()
-        return 2
-    from flowrs.cli.demo import demo
-
+    command = words[0] if words else ""
     try:
+        if command in _CHECKPOINT_COMMANDS:
+            return _run_checkpoint_command(command, words[1:])
+        parsed = _parser().parse_args(words)
+        if parsed.command != "demo":
+            _parser().print_help()
+            return 2
+        from flowrs.cli.demo import demo
+
         return demo(parsed.output)
     except FlowrsError as error:
         print(f"flowrs: {error}", file=sys.stderr)
-        return 1
+        return _CHECKPOINT_COMMANDS.get(command, 1)
     except KeyboardInterrupt:
         print("\nflowrs: interrupted", file=sys.stderr)
         return 130
+
+
+def _run_checkpoint_command(command: str, words: Sequence[str]) -> int:
+    module = importlib.import_module(f"flowrs.cli.{command}")
+    try:
+        code: int = module.run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough, as `head` has. Nothing more goes there, not
+        # even when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,13 +121,15 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="flowrs",
-        usage="flowrs [--help] [--version] {demo,run} ...",
+        usage="flowrs [--help] [--version] COMMAND ...",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"flowrs {flowrs.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{demo,run}", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
+    for command in _CHECKPOINT_COMMANDS:
+        commands.add_parser(command, add_help=False)
     demo = commands.add_parser(
         "demo",
         description=_DEMO_DESCRIPTION,

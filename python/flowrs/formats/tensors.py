@@ -143,13 +143,22 @@ def pieces(array: Array, element_type: ElementType) -> Iterator[Array]:
     Yields:
         Arrays of one dimension of the type ``element_type.stored``. Each is valid until the next.
     """
-    if array.size == 0:
-        return
-    yield from np.nditer(
-        [array],
+    if array.size:
+        yield from _in_step([array], [element_type])
+
+
+def paired_pieces(first: Tensor, second: Tensor) -> Iterator[tuple[Array, Array]]:
+    """The elements of two tensors of one shape, a few of each at a time, as ``pieces`` does."""
+    if first.elements:
+        yield from _in_step([first.load(), second.load()], [first.type, second.type])
+
+
+def _in_step(arrays: list[Array], types: list[ElementType]) -> Iterator[Any]:
+    return np.nditer(
+        arrays,
         ["external_loop", "buffered"],
-        [["readonly"]],
-        [element_type.stored],
+        [["readonly"] for _ in arrays],
+        [one.stored for one in types],
         order="C",
         casting="equiv",
         buffersize=_ELEMENTS_IN_A_PIECE,
@@ -203,7 +212,7 @@ class MappedFile:
             # Non-blocking, since opening a pipe would wait for its other end.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            raise CheckpointNotFoundError(f"there is no file {path}") from None
+            raise CheckpointNotFoundError(f"there is nothing at {path}") from None
         except OSError as error:
             raise CheckpointIOError(f"cannot open {path}: {error.strerror}") from error
         with os.fdopen(descriptor, "rb") as file:
