@@ -133,26 +133,22 @@ impl Op for BatchNorm {
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
-        let [outer, channels, inner] = self.0.extents(lowering.inputs[0]);
-        let elements = kernels::moments_scratch([1, outer, channels, inner]);
+        let elements = kernels::scratch_elements(self.0.extents(lowering.inputs[0]));
         Ok(elements * lowering.inputs[0].dtype.size())
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let [outer, channels, inner] = self.0.extents(lowering.inputs[0]);
+        let shape = self.0.extents(lowering.inputs[0]);
         let (isa, epsilon) = (lowering.settings.isa, self.0.epsilon);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, gamma, beta) = (step.input::<T>(0), step.input::<T>(1), step.input::<T>(2));
             let (y, mean, variance) =
                 (step.output::<T>(0), step.output::<T>(1), step.output::<T>(2));
             let (parallel, scratch) = (step.parallel(), step.scratch::<T>());
-            kernels::batch_norm_statistics(
-                isa, parallel, outer, channels, inner, x, mean, variance, scratch,
-            );
-            kernels::batch_norm_apply(
-                isa, parallel, outer, channels, inner, x, mean, variance, gamma, beta,
-                epsilon as T, None, false, y,
-            );
+            kernels::moments(isa, parallel, shape, x, mean, variance, scratch);
+            let parameters: [&[T]; 4] = [mean, variance, gamma, beta];
+            let epsilon = epsilon as T;
+            kernels::batch_norm(isa, parallel, shape, x, parameters, epsilon, None, false, y);
             Ok(())
         })))
     }
@@ -193,16 +189,15 @@ impl Op for BatchNormFixed {
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let [outer, channels, inner] = self.0.extents(lowering.inputs[0]);
+        let shape = self.0.extents(lowering.inputs[0]);
         let (isa, epsilon) = (lowering.settings.isa, self.0.epsilon);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, gamma, beta) = (step.input::<T>(0), step.input::<T>(1), step.input::<T>(2));
             let (mean, variance) = (step.input::<T>(3), step.input::<T>(4));
             let (parallel, y) = (step.parallel(), step.output::<T>(0));
-            kernels::batch_norm_apply(
-                isa, parallel, outer, channels, inner, x, mean, variance, gamma, beta,
-                epsilon as T, None, false, y,
-            );
+            let parameters: [&[T]; 4] = [mean, variance, gamma, beta];
+            let epsilon = epsilon as T;
+            kernels::batch_norm(isa, parallel, shape, x, parameters, epsilon, None, false, y);
             Ok(())
         })))
     }
@@ -234,28 +229,20 @@ impl Op for BatchNormGradient {
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
-        let [outer, channels, inner] = self.channels.extents(lowering.inputs[0]);
-        let elements = kernels::batch_norm_gradient_scratch(outer, channels, inner);
+        let elements = kernels::scratch_elements(self.channels.extents(lowering.inputs[0]));
         Ok(elements * lowering.inputs[0].dtype.size())
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let [outer, channels, inner] = self.channels.extents(lowering.inputs[0]);
+        let shape = self.channels.extents(lowering.inputs[0]);
         let (isa, epsilon, fixed) = (lowering.settings.isa, self.channels.epsilon, self.fixed);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, dy) = (step.input::<T>(0), step.input::<T>(1));
-            let (mean, variance, gamma) =
-                (step.input::<T>(2), step.input::<T>(3), step.input::<T>(4));
-            let (dx, dgamma, dbeta) =
-                (step.output::<T>(0), step.output::<T>(1), step.output::<T>(2));
+            let statistics = [step.input::<T>(2), step.input::<T>(3), step.input::<T>(4)];
+            let gradients = [step.output::<T>(0), step.output::<T>(1), step.output::<T>(2)];
             let (parallel, scratch) = (step.parallel(), step.scratch::<T>());
-            let gradient = match fixed {
-                true => kernels::batch_norm_fixed_gradient::<T>,
-                false => kernels::batch_norm_gradient::<T>,
-            };
-            gradient(
-                isa, parallel, outer, channels, inner, x, dy, mean, variance, gamma,
-                epsilon as T, dx, dgamma, dbeta, scratch,
+            kernels::batch_norm_gradient(
+                isa, parallel, shape, x, dy, statistics, epsilon as T, fixed, gradients, scratch,
             );
             Ok(())
         })))

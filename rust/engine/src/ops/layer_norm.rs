@@ -85,12 +85,12 @@ impl Op for LayerNorm {
         let isa = lowering.settings.isa;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (gamma, beta) = (step.input::<T>(1), step.input::<T>(2));
-            let affine = Affine { gamma: Some(gamma), beta: Some(beta), repeat };
+            let affine = Affine { gamma, beta, repeat };
             let (y, mean, deviation) =
                 (step.output::<T>(0), step.output::<T>(1), step.output::<T>(2));
             let (parallel, x) = (step.parallel(), step.input::<T>(0));
             kernels::layer_norm(
-                isa, parallel, rows, length, x, affine, epsilon as T, y, mean, deviation,
+                isa, parallel, length, x, affine, epsilon as T, y, mean, deviation,
             );
             Ok(())
         })))
@@ -117,11 +117,10 @@ impl Op for LayerNormGradient {
         let isa = lowering.settings.isa;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, dy) = (step.input::<T>(0), step.input::<T>(1));
-            let (mean, deviation) = (step.input::<T>(2), step.input::<T>(3));
-            let affine = Affine { gamma: Some(step.input::<T>(4)), beta: None, repeat };
+            let (statistics, gamma) = ([step.input::<T>(2), step.input::<T>(3)], step.input::<T>(4));
             let (parallel, dx) = (step.parallel(), step.output::<T>(0));
             kernels::layer_norm_gradient(
-                isa, parallel, rows, length, x, dy, mean, deviation, affine, dx,
+                isa, parallel, length, x, dy, statistics, gamma, repeat, dx,
             );
             Ok(())
         })))
@@ -146,8 +145,8 @@ impl Op for LayerNormParameterGradient {
         let (x, gamma) = (lowering.inputs[0], lowering.inputs[4]);
         let (elements, parameters) = (x.elements(), gamma.elements());
         let repeat = self.0.repeat;
-        let scratch = kernels::layer_norm_parameter_gradient_scratch(elements, parameters, repeat);
-        Ok(scratch * x.dtype.size())
+        let shape = [elements / (parameters * repeat), parameters, repeat];
+        Ok(kernels::scratch_elements(shape) * x.dtype.size())
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
@@ -156,12 +155,11 @@ impl Op for LayerNormParameterGradient {
         let isa = lowering.settings.isa;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, dy) = (step.input::<T>(0), step.input::<T>(1));
-            let (mean, deviation) = (step.input::<T>(2), step.input::<T>(3));
-            let (dgamma, dbeta) = (step.output::<T>(0), step.output::<T>(1));
+            let statistics = [step.input::<T>(2), step.input::<T>(3)];
+            let gradients = [step.output::<T>(0), step.output::<T>(1)];
             let (parallel, scratch) = (step.parallel(), step.scratch::<T>());
             kernels::layer_norm_parameter_gradient(
-                isa, parallel, rows, length, repeat, x, dy, mean, deviation, dgamma, dbeta,
-                scratch,
+                isa, parallel, length, repeat, x, dy, statistics, gradients, scratch,
             );
             Ok(())
         })))

@@ -5,28 +5,23 @@ use crate::{Element, Float};
 
 /// See [`super::moments`].
 pub fn moments<T: Float>(
-    [batch, outer, channels, inner]: [usize; 4],
+    [outer, channels, inner]: [usize; 3],
     x: &[T],
     mean: &mut [T],
     variance: &mut [T],
 ) {
     let count: T = ((outer * inner) as f64).cast();
-    for lane in 0..batch * channels {
-        let (image, channel) = (lane / channels, lane % channels);
-        let values = || {
-            (0..outer * inner).map(|index| {
-                let row = (image * outer + index / inner) * channels + channel;
-                x[row * inner + index % inner]
-            })
-        };
-        mean[lane] = values().sum::<T>() / count;
-        let deviations = values().map(|value| value - mean[lane]);
-        variance[lane] = deviations.map(|deviation| deviation * deviation).sum::<T>() / count;
+    for channel in 0..channels {
+        let element = |i: usize| x[(i / inner * channels + channel) * inner + i % inner];
+        let values = || (0..outer * inner).map(element);
+        mean[channel] = values().sum::<T>() / count;
+        let deviations = values().map(|value| value - mean[channel]);
+        variance[channel] = deviations.map(|deviation| deviation * deviation).sum::<T>() / count;
     }
 }
 
-/// See [`super::batch_norm_apply`].
-pub fn batch_norm_apply<T: Float>(
+/// See [`super::batch_norm`].
+pub fn batch_norm<T: Float>(
     [channels, inner]: [usize; 2],
     x: &[T],
     [mean, variance, gamma, beta]: [&[T]; 4],
@@ -43,8 +38,7 @@ pub fn batch_norm_apply<T: Float>(
     }
 }
 
-/// See [`super::batch_norm_gradient`]; with `fixed` statistics, see
-/// [`super::batch_norm_fixed_gradient`].
+/// See [`super::batch_norm_gradient`].
 pub fn batch_norm_gradient<T: Float>(
     [channels, inner]: [usize; 2],
     x: &[T],
@@ -85,14 +79,15 @@ pub fn layer_norm<T: Float>(
     inverse_deviation: &mut [T],
 ) {
     let mut variance = vec![T::ZERO; mean.len()];
-    moments([1, 1, mean.len(), row_length], x, mean, &mut variance);
+    moments([1, mean.len(), row_length], x, mean, &mut variance);
     for (row, &variance) in variance.iter().enumerate() {
         inverse_deviation[row] = T::ONE / (variance + epsilon).sqrt();
     }
     for (index, y) in y.iter_mut().enumerate() {
         let row = index / row_length;
         let normalized = (x[index] - mean[row]) * inverse_deviation[row];
-        *y = normalized * affine.gamma_at(index) + affine.beta_at(index);
+        let parameter = index / affine.repeat % affine.gamma.len();
+        *y = normalized * affine.gamma[parameter] + affine.beta[parameter];
     }
 }
 
@@ -102,14 +97,15 @@ pub fn layer_norm_gradient<T: Float>(
     x: &[T],
     dy: &[T],
     [mean, inverse_deviation]: [&[T]; 2],
-    affine: Affine<T>,
+    gamma: &[T],
+    repeat: usize,
     dx: &mut [T],
 ) {
     let count: T = (row_length as f64).cast();
     for (row, (&mean, &inverse)) in mean.iter().zip(inverse_deviation).enumerate() {
         let elements = row * row_length..(row + 1) * row_length;
         let normalized = |index: usize| (x[index] - mean) * inverse;
-        let scaled = |index: usize| dy[index] * affine.gamma_at(index);
+        let scaled = |index: usize| dy[index] * gamma[index / repeat % gamma.len()];
         let sum: T = elements.clone().map(scaled).sum();
         let dot: T = elements.clone().map(|index| scaled(index) * normalized(index)).sum();
         for index in elements {
