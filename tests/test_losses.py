@@ -87,6 +87,17 @@ def test_a_hidden_class_has_log_probability_minus_infinity() -> None:
     np.testing.assert_allclose(found, [[-np.log(2), -INF, -np.log(2)], [0, -2e4, -1e4]], rtol=1e-6)
 
 
+def test_an_infinite_logit_is_certain() -> None:
+    logits = [[INF, 0.0, -INF], [INF, INF, 0.0]]
+    np.testing.assert_array_equal(run(flow.nn.softmax, logits), [[1, 0, 0], [0.5, 0.5, 0]])
+    found = run(flow.nn.logsoftmax, logits)
+    np.testing.assert_allclose(found, [[0, -INF, -INF], [-np.log(2), -np.log(2), -INF]])
+
+    labels = np.array([0, 1], np.int32)
+    loss = run(flow.nn.sparse_softmax_cross_entropy_with_logits, labels, logits)
+    np.testing.assert_allclose(loss, [0, np.log(2)], rtol=1e-6)
+
+
 def test_logsumexp_of_infinite_elements() -> None:
     def reduce(x: Any) -> Any:
         return flow.math.reduce_logsumexp(x, axis=1)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_jobs import ForwardJob
+from op_jobs import ForwardJob, GradientJob
 from op_rows.draws import Array
-from op_rows.row import Row
+from op_rows.row import Input, Row
 
 import flowrs as flow
 import flowrs.typing as tp
@@ -53,9 +53,10 @@ SPECIAL: list[tuple[Callable[..., Any], list[float], list[float]]] = [
     (flow.nn.leaky_relu, [-INF, INF, NAN], [-INF, INF, NAN]),
     (flow.nn.hardtanh, [-INF, INF, NAN], [-1, 1, NAN]),
     (flow.nn.hardsigmoid, [-INF, INF, NAN], [0, 1, NAN]),
-    (flow.nn.mish, [1e4, -1e4], [1e4, 0]),
-    (flow.nn.swish, [1e4, -1e4], [1e4, 0]),
-    (flow.math.gelu, [1e4, -1e4], [1e4, 0]),
+    (flow.nn.mish, [1e4, -1e4, INF, -INF, NAN], [1e4, 0, INF, 0, NAN]),
+    (flow.nn.swish, [1e4, -1e4, INF, -INF, NAN], [1e4, 0, INF, 0, NAN]),
+    (flow.nn.hardswish, [1e4, -1e4, INF, -INF, NAN], [1e4, 0, INF, 0, NAN]),
+    (flow.math.gelu, [1e4, -1e4, INF, -INF, NAN], [1e4, 0, INF, 0, NAN]),
 ]
 
 
@@ -68,6 +69,18 @@ def test_special_values(
     assert found.dtype == dtype
     # The table's values are exact but for 9 above the limit of float64's erfc.
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-30)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [flow.nn.mish, flow.nn.swish, flow.nn.hardswish, flow.math.gelu, flow.math.softplus,
+     flow.nn.relu, flow.nn.elu],
+)  # fmt: skip
+def test_slopes_at_infinity_are_the_limits(function: Callable[..., Any]) -> None:
+    x = np.array([INF, -INF, 1e4, -1e4])
+    row = Row("", function, (Input(x.shape),), np.asarray, ())
+    slopes = GradientJob(row, [x], np.ones(4)).gradients()[0]
+    np.testing.assert_array_equal(slopes, [1, 0, 1, 0])
 
 
 def test_extrema_hand_nan_on() -> None:

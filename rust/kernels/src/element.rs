@@ -73,10 +73,6 @@ pub trait Float:
     fn exp<I: Instructions>(self) -> Self;
     #[doc(hidden)]
     fn ln<I: Instructions>(self) -> Self;
-    #[doc(hidden)]
-    fn ln_1p<I: Instructions>(self) -> Self;
-    #[doc(hidden)]
-    fn sigmoid<I: Instructions>(self) -> Self;
 }
 
 /// The run-time name of an [`Element`] type.
@@ -284,7 +280,7 @@ integer_elements! {
 }
 
 macro_rules! float_elements {
-    ($($type:ident $variant:ident $from:ident: $exp:expr, $ln:expr, $ln_1p:expr, $sigmoid:expr;)*) => {$(
+    ($($type:ident $variant:ident $from:ident: $exp:expr, $ln:expr;)*) => {$(
         impl Element for $type {
             element_items!($type, $variant, $from);
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -306,16 +302,11 @@ macro_rules! float_elements {
             fn exp<I: Instructions>(self) -> Self { $exp(self) }
             #[inline(always)]
             fn ln<I: Instructions>(self) -> Self { $ln(self) }
-            #[inline(always)]
-            fn ln_1p<I: Instructions>(self) -> Self { $ln_1p(self) }
-            #[inline(always)]
-            fn sigmoid<I: Instructions>(self) -> Self { $sigmoid(self) }
         }
     )*};
 }
 
 float_elements! {
-    f32 F32 from_f32:
-        math::exp_f32::<I>, math::ln_f32::<I>, math::ln_1p_f32::<I>, math::sigmoid_f32::<I>;
-    f64 F64 from_f64: f64::exp, f64::ln, f64::ln_1p, math::sigmoid_f64;
+    f32 F32 from_f32: math::exp_f32::<I>, math::ln_f32::<I>;
+    f64 F64 from_f64: f64::exp, f64::ln;
 }

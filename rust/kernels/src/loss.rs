@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::parallel::Parts;
 use crate::reduce::{Sum, combine_run};
-use crate::softmax::{WORK, softmax_lane};
+use crate::softmax::{WORK, distance, softmax_lane};
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
 /// A label that names no class.
@@ -57,7 +57,7 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
     per_isa! {
         fn row<I, T: Float>(label: usize, x: &[T], p: &mut [T]) -> T {
             let (top, sum) = softmax_lane::<I, T>(x, p);
-            -floored((x[label] - top) - sum.ln::<I>())
+            -floored(distance(x[label], top) - sum.ln::<I>())
         }
     }
     assert_eq!(labels.len(), loss.len(), "labels and losses differ in number");
@@ -124,11 +124,11 @@ pub fn softmax_cross_entropy<T: Float>(
             let log_sum = sum.ln::<I>();
             // The terms lie in `p` until they are added up.
             for ((p, &x), &label) in p.iter_mut().zip(x).zip(labels) {
-                *p = label * floored((x - top) - log_sum);
+                *p = label * floored(distance(x, top) - log_sum);
             }
             let loss = -combine_run::<T, Sum>(p);
             for (p, &x) in p.iter_mut().zip(x) {
-                *p = (x - top).exp::<I>() / sum;
+                *p = distance(x, top).exp::<I>() / sum;
             }
             loss
         }
@@ -163,59 +163,6 @@ pub fn softmax_cross_entropy_gradient<T: Float>(
     let inputs = [probability, labels];
     for_each_gradient_row(parallel, depth, inputs, dy, dlogits, |index, [p, labels], dx| {
         row(isa, p, labels, dy[index], dx);
-    });
-}
-
-/// `output = max(x, 0) - x * label + log(1 + exp(-|x|))` for each logit x.
-///
-/// # Panics
-/// If the slices differ in length.
-pub fn sigmoid_cross_entropy<T: Float>(
-    isa: Isa,
-    parallel: &dyn Parallel,
-    logits: &[T],
-    labels: &[T],
-    output: &mut [T],
-) {
-    per_isa! {
-        fn part<I, T: Float>(logits: &[T], labels: &[T], output: &mut [T]) {
-            for ((output, &x), &label) in output.iter_mut().zip(logits).zip(labels) {
-                let positive = if x < T::ZERO { T::ZERO } else { x };
-                *output = positive - x * label + (-x.abs()).exp::<I>().ln_1p::<I>();
-            }
-        }
-    }
-    assert!(logits.len() == output.len() && labels.len() == output.len(), "lengths differ");
-    for_each_chunk(parallel, output, WORK, &|index, output| {
-        let range = index * WORK..index * WORK + output.len();
-        part(isa, &logits[range.clone()], &labels[range], output);
-    });
-}
-
-/// The gradient of [`sigmoid_cross_entropy`] to the logits: `(sigmoid(x) - label) * dy`.
-///
-/// # Panics
-/// If the slices differ in length.
-pub fn sigmoid_cross_entropy_gradient<T: Float>(
-    isa: Isa,
-    parallel: &dyn Parallel,
-    logits: &[T],
-    labels: &[T],
-    dy: &[T],
-    dlogits: &mut [T],
-) {
-    per_isa! {
-        fn part<I, T: Float>(logits: &[T], labels: &[T], dy: &[T], dx: &mut [T]) {
-            for (((dx, &x), &label), &dy) in dx.iter_mut().zip(logits).zip(labels).zip(dy) {
-                *dx = (x.sigmoid::<I>() - label) * dy;
-            }
-        }
-    }
-    let length = dlogits.len();
-    assert!([logits, labels, dy].iter().all(|slice| slice.len() == length), "lengths differ");
-    for_each_chunk(parallel, dlogits, WORK, &|index, dx| {
-        let range = index * WORK..index * WORK + dx.len();
-        part(isa, &logits[range.clone()], &labels[range.clone()], &dy[range], dx);
     });
 }
 

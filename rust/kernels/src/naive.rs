@@ -367,13 +367,12 @@ pub fn argmax<T: Element>(
     }
 }
 
-/// `log(sum(exp(lane)))`.
-fn log_sum_exp(lane: &[f64]) -> f64 {
+/// `lane - log(sum(exp(lane)))`; elements that are the greatest, even infinite, are equally likely.
+fn log_probabilities(lane: &[f64]) -> Vec<f64> {
     let top = lane.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if lane.iter().any(|value| value.is_nan()) || top == f64::INFINITY {
-        return f64::NAN;
-    }
-    top + lane.iter().map(|value| (value - top).exp()).sum::<f64>().ln()
+    let distance = |value: &f64| if *value == top { 0.0 } else { value - top };
+    let log_sum = lane.iter().map(|value| distance(value).exp()).sum::<f64>().ln();
+    lane.iter().map(|value| distance(value) - log_sum).collect()
 }
 
 /// The offsets of each lane of an array seen as `outer x depth x inner`.
@@ -390,10 +389,8 @@ fn gather<T: Float>(values: &[T], lane: &[usize]) -> Vec<f64> {
 /// Softmax along the middle dimension, in f64.
 pub fn softmax<T: Float>(outer: usize, depth: usize, inner: usize, x: &[T], y: &mut [T]) {
     for lane in lanes(outer, depth, inner) {
-        let values = gather(x, &lane);
-        let total = log_sum_exp(&values);
-        for (&index, value) in lane.iter().zip(values) {
-            y[index] = (value - total).exp().cast();
+        for (&index, value) in lane.iter().zip(log_probabilities(&gather(x, &lane))) {
+            y[index] = value.exp().cast();
         }
     }
 }
@@ -401,10 +398,8 @@ pub fn softmax<T: Float>(outer: usize, depth: usize, inner: usize, x: &[T], y: &
 /// Logarithm of the softmax along the middle dimension, in f64.
 pub fn log_softmax<T: Float>(outer: usize, depth: usize, inner: usize, x: &[T], y: &mut [T]) {
     for lane in lanes(outer, depth, inner) {
-        let values = gather(x, &lane);
-        let total = log_sum_exp(&values);
-        for (&index, value) in lane.iter().zip(values) {
-            y[index] = (value - total).cast();
+        for (&index, value) in lane.iter().zip(log_probabilities(&gather(x, &lane))) {
+            y[index] = value.cast();
         }
     }
 }
@@ -455,40 +450,16 @@ pub fn softmax_cross_entropy<T: Float>(
 ) {
     softmax(loss.len(), depth, 1, logits, probability);
     for (row, loss) in loss.iter_mut().enumerate() {
-        let range = row * depth..(row + 1) * depth;
-        let total = log_sum_exp(&gather(logits, &range.clone().collect::<Vec<_>>()));
+        let range: Vec<usize> = (row * depth..(row + 1) * depth).collect();
         let mut sum = 0.0;
-        for index in range {
-            let label: f64 = labels[index].cast();
-            let logit: f64 = logits[index].cast();
+        for (index, log_probability) in range.iter().zip(log_probabilities(&gather(logits, &range)))
+        {
+            let label: f64 = labels[*index].cast();
             // Not `f64::max`, which would hide a NaN.
-            let log_probability = logit - total;
             let floor = 1e-20f64.ln();
             sum -= label * if log_probability < floor { floor } else { log_probability };
         }
         *loss = sum.cast();
-    }
-}
-
-/// `max(logit, 0) - logit * label + log(1 + exp(-|logit|))`.
-pub fn sigmoid_cross_entropy<T: Float>(logits: &[T], labels: &[T], output: &mut [T]) {
-    for ((&logit, &label), output) in logits.iter().zip(labels).zip(output) {
-        let (x, z): (f64, f64) = (logit.cast(), label.cast());
-        *output = ((if x < 0.0 { 0.0 } else { x }) - x * z + (-x.abs()).exp().ln_1p()).cast();
-    }
-}
-
-/// `(sigmoid(logit) - label) * dy`.
-pub fn sigmoid_cross_entropy_gradient<T: Float>(
-    logits: &[T],
-    labels: &[T],
-    dy: &[T],
-    output: &mut [T],
-) {
-    for (index, output) in output.iter_mut().enumerate() {
-        let (x, z, dy): (f64, f64, f64) =
-            (logits[index].cast(), labels[index].cast(), dy[index].cast());
-        *output = ((1.0 / (1.0 + (-x).exp()) - z) * dy).cast();
     }
 }
 

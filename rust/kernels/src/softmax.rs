@@ -31,13 +31,20 @@ pub fn softmax<T: Float>(
     for_each_lane(parallel, outer, depth, inner, [input], output, |[x], y| lane(isa, x, y));
 }
 
+/// The distance of an element of a lane from the greatest, which may be infinite itself: with one
+/// infinite logit the softmax is the limit, and with several they are equally likely.
+#[inline(always)]
+pub(crate) fn distance<T: Float>(x: T, top: T) -> T {
+    if x == top { T::ZERO } else { x - top }
+}
+
 /// The softmax of a lane; returns its greatest element and the sum of the exponentials, relative to
 /// that.
 #[inline(always)]
 pub(crate) fn softmax_lane<I: Instructions, T: Float>(x: &[T], y: &mut [T]) -> (T, T) {
     let top = combine_run::<T, Max>(x);
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = (x - top).exp::<I>();
+        *y = distance(x, top).exp::<I>();
     }
     let sum = combine_run::<T, Sum>(y);
     for y in y.iter_mut() {
@@ -64,7 +71,7 @@ pub fn log_softmax<T: Float>(
             let (top, sum) = softmax_lane::<I, T>(x, y);
             let log_sum = sum.ln::<I>();
             for (y, &x) in y.iter_mut().zip(x) {
-                *y = (x - top) - log_sum;
+                *y = distance(x, top) - log_sum;
             }
         }
     }

@@ -6,9 +6,8 @@ mod common;
 
 use common::{Numbers, on_every_isa};
 use flowrs_kernels::loss::{
-    LabelError, sigmoid_cross_entropy, sigmoid_cross_entropy_gradient, softmax_cross_entropy,
-    softmax_cross_entropy_gradient, sparse_softmax_cross_entropy,
-    sparse_softmax_cross_entropy_gradient,
+    LabelError, softmax_cross_entropy, softmax_cross_entropy_gradient,
+    sparse_softmax_cross_entropy, sparse_softmax_cross_entropy_gradient,
 };
 use flowrs_kernels::softmax::{log_softmax, log_softmax_gradient, softmax, softmax_gradient};
 use flowrs_kernels::{Isa, Parallel, Serial, naive};
@@ -150,34 +149,6 @@ proptest! {
             );
         }
     }
-
-    #[test]
-    fn sigmoid_losses_agree_with_the_naive_ones(
-        count in 0usize..20_000, scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)],
-        seed in any::<u64>(),
-    ) {
-        let mut numbers = Numbers::new(seed);
-        let x: Vec<f32> = numbers.f32s(count).iter().map(|x| x * scale).collect();
-        let (labels, dy) = (numbers.f32s(count), numbers.f32s(count));
-        let (mut loss, mut gradient) = (vec![0f64; count], vec![0f64; count]);
-        naive::sigmoid_cross_entropy(&wide(&x), &wide(&labels), &mut loss);
-        naive::sigmoid_cross_entropy_gradient(
-            &wide(&x), &wide(&labels), &wide(&dy), &mut gradient,
-        );
-        on_every_isa(
-            |isa, parallel| {
-                let (mut loss, mut dx) = (vec![f32::NAN; count], vec![f32::NAN; count]);
-                sigmoid_cross_entropy(isa, parallel, &x, &labels, &mut loss);
-                sigmoid_cross_entropy_gradient(isa, parallel, &x, &labels, &dy, &mut dx);
-                (loss, dx)
-            },
-            |isa, (got, dx)| {
-                // The terms are as great as the logits and may cancel.
-                assert_close("sigmoid loss", isa, &got, &loss, 3e-7 * f64::from(scale));
-                assert_close("sigmoid gradient", isa, &dx, &gradient, 1e-6);
-            },
-        );
-    }
 }
 
 #[test]
@@ -185,20 +156,24 @@ fn softmax_of_extreme_rows() {
     let x = [
         [1e4f32, -1e4, 0.0],
         [f32::NEG_INFINITY, 0.0, 0.0],
-        [f32::INFINITY, 0.0, 0.0],
+        [f32::INFINITY, 0.0, f32::NEG_INFINITY],
+        [f32::INFINITY, f32::INFINITY, 0.0],
         [f32::NAN, 0.0, 0.0],
     ];
     on_every_isa(
         |isa, parallel| {
-            let (mut y, mut log_y) = (vec![0f32; 12], vec![0f32; 12]);
-            softmax(isa, parallel, 4, 3, 1, x.as_flattened(), &mut y);
-            log_softmax(isa, parallel, 4, 3, 1, x.as_flattened(), &mut log_y);
+            let (mut y, mut log_y) = (vec![0f32; 15], vec![0f32; 15]);
+            softmax(isa, parallel, 5, 3, 1, x.as_flattened(), &mut y);
+            log_softmax(isa, parallel, 5, 3, 1, x.as_flattened(), &mut log_y);
             (y, log_y)
         },
         |isa, (y, log_y)| {
+            let certain = [1.0f32, 0.0, 0.0];
             assert_eq!(y[..6], [1.0, 0.0, 0.0, 0.0, 0.5, 0.5], "{isa:?}");
+            assert_eq!(y[6..12], [certain, [0.5, 0.5, 0.0]].concat(), "{isa:?}");
             assert_eq!(log_y[..4], [0.0, -2e4, -1e4, f32::NEG_INFINITY], "{isa:?}");
-            assert!(y[6..].iter().chain(&log_y[6..]).all(|y| y.is_nan()), "{isa:?}: {y:?}");
+            assert_eq!(log_y[6..9], certain.map(f32::ln), "{isa:?}");
+            assert!(y[12..].iter().chain(&log_y[12..]).all(|y| y.is_nan()), "{isa:?}: {y:?}");
         },
     );
 }
@@ -218,6 +193,29 @@ fn a_loss_is_bounded_by_the_smallest_probability() {
     .unwrap();
     assert_eq!(p, [1.0, 0.0]);
     assert!((loss[0] - 46.051_7).abs() < 1e-4);
+}
+
+#[test]
+fn a_loss_of_infinite_logits_is_the_limit() {
+    let logits = [f32::INFINITY, 0.0, f32::INFINITY, 0.0];
+    on_every_isa(
+        |isa, parallel| {
+            let (mut loss, mut p) = ([0f32; 2], [0f32; 4]);
+            let (labels, mut dense) = ([0i64, 1], [0f32; 2]);
+            sparse_softmax_cross_entropy(isa, parallel, 2, &logits, &labels, &mut loss, &mut p)
+                .unwrap();
+            let hot = [1.0, 0.0, 0.0, 1.0];
+            softmax_cross_entropy(isa, parallel, 2, &logits, &hot, &mut dense, &mut p);
+            ([loss, dense].concat(), p.to_vec())
+        },
+        |isa, (losses, p)| {
+            let floor = -1e-20f32.ln();
+            for loss in losses.chunks(2) {
+                assert!(loss[0] == 0.0 && (loss[1] - floor).abs() < 1e-4, "{isa:?}: {loss:?}");
+            }
+            assert_eq!(p[..], [1.0, 0.0, 1.0, 0.0], "{isa:?}");
+        },
+    );
 }
 
 #[test]

@@ -166,14 +166,14 @@ pub static TABLE: &[Row] = &[
     unary(named!("ceil"), |s| s.a.ceil(), |s| s.zero()),
     unary(named!("floor"), |s| s.a.floor(), |s| s.zero()),
     unary(named!("rint"), |s| s.a.rint(), |s| s.zero()),
-    // Activations.
+    // Activations. A gate of 0 gives 0, which is the limit, even where the argument is infinite.
     unary(named!("sigmoid"), |s| s.a.sigmoid(), |s| s.dy * s.y * (1.0 - s.y)),
     unary(named!("tanh"), |s| s.a.tanh(), |s| s.dy * (1.0 - s.y.square())),
     one_way(named!("sigmoid_grad"), 2, |s| s.b * s.a * (1.0 - s.a)),
     one_way(named!("gelu_grad"), 2, |s| s.b * gelu_slope(s.a)),
     unary(
         named!("gelu"),
-        |s| s.a * 0.5 * (1.0 + (s.a * FRAC_1_SQRT_2).erf()),
+        |s| (0.5 * (1.0 + (s.a * FRAC_1_SQRT_2).erf())).times_or_zero(s.a),
         |s| s.dy * gelu_slope(s.a),
     ),
     unary(
@@ -212,7 +212,7 @@ pub static TABLE: &[Row] = &[
     ),
     unary(
         named!("hardswish"),
-        |s| s.a * (s.a + 3.0).maximum(s.zero()).minimum(s.float(6.0)) / 6.0,
+        |s| (s.a + 3.0).maximum(s.zero()).minimum(s.float(6.0)).times_or_zero(s.a) / 6.0,
         |s| {
             let inner = s.a.less(s.float(3.0)).choose(s.a / 3.0 + 0.5, s.one());
             s.a.greater(s.float(-3.0)).choose(s.dy * inner, s.zero())
@@ -220,19 +220,19 @@ pub static TABLE: &[Row] = &[
     ),
     unary(
         named!("swish"),
-        |s| s.a * (s.a * s.p(0)).sigmoid(),
+        |s| (s.a * s.p(0)).sigmoid().times_or_zero(s.a),
         |s| {
             let gate = (s.a * s.p(0)).sigmoid();
-            s.dy * (gate + s.a * s.p(0) * gate * (1.0 - gate))
+            s.dy * (gate + (gate * (1.0 - gate)).times_or_zero(s.a * s.p(0)))
         },
     )
     .with(&["beta"]),
     unary(
         named!("mish"),
-        |s| s.a * s.a.softplus().tanh(),
+        |s| s.a.softplus().tanh().times_or_zero(s.a),
         |s| {
             let gate = s.a.softplus().tanh();
-            s.dy * (gate + s.a * s.a.sigmoid() * (1.0 - gate.square()))
+            s.dy * (gate + (s.a.sigmoid() * (1.0 - gate.square())).times_or_zero(s.a))
         },
     ),
     // Losses. A term whose factor is 0 is 0, which is its limit, even where the other is infinite.
@@ -334,7 +334,7 @@ fn bell(x: Term<'_>) -> Term<'_> {
 fn gelu_slope(x: Term<'_>) -> Term<'_> {
     let below = 0.5 * (1.0 + (x * FRAC_1_SQRT_2).erf());
     let density = (x.square() * -0.5).exp() * (1.0 / (2.0 * PI).sqrt());
-    below + x * density
+    below + density.times_or_zero(x)
 }
 
 /// `exp(x) - 1` for `x <= 0` without loss of digits near 0, from the hyperbolic tangent, which runs
