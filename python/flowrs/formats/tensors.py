@@ -28,7 +28,7 @@ MOST_DIMENSIONS = 32
 #: The most bytes that one tensor may have: more do not fit into an address space.
 _MOST_BYTES = 2**48
 
-_ELEMENTS_IN_A_PIECE = 1 << 18
+_ELEMENTS_IN_A_PIECE = 1 << 17
 
 
 @dataclass(frozen=True)
