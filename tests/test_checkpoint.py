@@ -120,7 +120,7 @@ class TestFiles:
         ],
     )
     def test_exact_bytes(self, array, meta, out, tmp_path):
-        flow.save({"some-name": array}, tmp_path / "snapshot")
+        flow.checkpoint.save(tmp_path / "snapshot", {"some-name": array}, checksum=False)
         assert tree(tmp_path / "snapshot") == {
             "some-name/meta": meta,
             "some-name/out": out,
@@ -131,7 +131,7 @@ class TestFiles:
         train_job = define_mlp(OPTIMIZERS["sgd"]())
         for number in range(3):
             train_job(*batch(number))
-        flow.checkpoint.save(tmp_path / "mlp_models_1")
+        flow.checkpoint.save(tmp_path / "mlp_models_1", checksum=False)
         assert sorted(os.listdir(tmp_path / "mlp_models_1")) == sorted(
             [*MLP, STEP, "snapshot_done"]
         )
@@ -159,7 +159,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["mlp_init", "lenet_init"])
     def test_saving_the_golden_weights_again(self, name, golden_dir, tmp_path):
-        flow.save(flow.load(golden_dir / name), tmp_path / "again")
+        flow.checkpoint.save(tmp_path / "again", flow.load(golden_dir / name), checksum=False)
         assert tree(tmp_path / "again") == tree(golden_dir / name)
 
     def test_any_memory_layout_is_saved_in_c_order(self, tmp_path):
@@ -227,9 +227,9 @@ class TestSave:
         before = tree(tmp_path)
         for name, words in (
             ("file", "a file of this name"),
-            ("full", "not empty; save into a new"),
+            ("full", "not empty; save into a new directory, or replace"),
         ):
-            with pytest.raises(CheckpointExistsError, match=f"{name}: .*{words}.*remove"):
+            with pytest.raises(CheckpointExistsError, match=f"{name}: .*{words}"):
                 flow.save({"w": ARRAY}, tmp_path / name)
         assert tree(tmp_path) == before
 
@@ -461,7 +461,8 @@ class TestGet:
         value = flow.load(tmp_path / "snapshot")["w"]
         assert (value.shape, value.kind) == ((1,), "kBool")
         with pytest.raises(DTypeError, match="w/out: kBool is no element type"):
-            value.numpy()
+            _ = value.dtype
+        np.testing.assert_array_equal(value.numpy(), np.array([True]))
 
     def test_relative_paths_outlive_a_change_of_directory(self, tmp_path, monkeypatch):
         flow.save({"w": ARRAY}, tmp_path / "snapshot")

@@ -212,6 +212,6 @@ def test_saving_the_first_weights_again_gives_the_same_files(
 
     report = flow.load_variables(saved, strict=True)
     assert sorted(report.loaded) == sorted(saved)
-    flow.checkpoint.save(tmp_path / tree)
+    flow.checkpoint.save(tmp_path / tree, checksum=False)
     assert files_of(tmp_path / tree) == files_of(golden_dir / tree)
     assert (tmp_path / tree / "snapshot_done").read_bytes() == b""

@@ -27,7 +27,7 @@ ALLOWED = {
 }
 
 #: The licences of which each dependency must offer one: that of flowrs, or one that gives more.
-LICENCES = {"Apache-2.0", "Apache-2.0 WITH LLVM-exception"}
+LICENCES = {"Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSL-1.0"}
 
 #: What a dependency may demand in addition: notices for data tables.
 NOTICES = {"Unicode-3.0"}

@@ -4,7 +4,7 @@
 The native part of flowrs.
 """
 
-from _typeshed import SupportsGetItem
+from _typeshed import Incomplete, SupportsGetItem
 from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, final
@@ -13,16 +13,21 @@ __all__ = [
     "CheckpointEntry",
     "GraphBuilder",
     "Mapping",
+    "OpenedCheckpoint",
     "Plan",
+    "StagedVariables",
     "Variable",
     "assign_variables",
     "build_info",
+    "edit_checkpoint",
     "isa",
     "op_names",
     "open_checkpoint",
+    "open_variable",
     "save_checkpoint",
     "set_threads",
     "threads",
+    "verify_entries",
 ]
 
 @final
@@ -31,9 +36,19 @@ class CheckpointEntry:
     One variable of a checkpoint: names and sizes are known, the bytes are not read yet.
     """
     @property
+    def checksum(self, /) -> str | None:
+        """
+        The checksum of the elements as 32 hexadecimal digits, where `meta` has one.
+        """
+    @property
     def file_path(self, /) -> Path:
         """
         The file that holds the elements.
+        """
+    def is_remote(self, /) -> bool:
+        """
+        Whether the file comes over a network or from another program, so that reading is better
+        than mapping.
         """
     def map(self, /, copy_on_write: bool) -> Mapping:
         """
@@ -49,14 +64,27 @@ class CheckpointEntry:
         """
         Name of the variable.
         """
-    def read_into(self, /, array: Any) -> None:
+    @property
+    def opened_from(self, /) -> tuple[Path, bool]:
         """
-        Reads the file into a C-contiguous array of its size.
+        The path that was opened, and whether it is the variable's own directory.
+        """
+    def read(self, /, writable: bool) -> Mapping:
+        """
+        Reads the file into memory of its own, which can be written if `writable`.
+        """
+    def read_range(self, /, offset: SupportsIndex, array: Any) -> None:
+        """
+        Reads the bytes from `offset` on into a C-contiguous array.
         """
     @property
     def size(self, /) -> int:
         """
         Bytes of the file when the checkpoint was opened.
+        """
+    def verify(self, /) -> bool:
+        """
+        Compares the elements with their checksum; False where there is none.
         """
 
 @final
@@ -148,6 +176,31 @@ class Mapping:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
+class OpenedCheckpoint:
+    """
+    A directory of variables that is open.
+    """
+    def close(self, /) -> None:
+        """
+        Lets go of the directory; nothing can be opened in it any more.
+        """
+    @property
+    def complete(self, /) -> bool:
+        """
+        Whether a finished save left its marker.
+        """
+    @property
+    def ignored(self, /) -> list[Path]:
+        """
+        Links, pipes and other checkpoints below, which were not looked into.
+        """
+    @property
+    def metadata(self, /) -> bytes | None:
+        """
+        The user's metadata as they are stored.
+        """
+
+@final
 class Plan:
     """
     What runs: steps over one arena, made for concrete shapes.
@@ -182,6 +235,32 @@ class Plan:
     def variables(self, /) -> list[tuple[str, str, list[int]]]:
         """
         Name, dtype and shape of each variable that a run needs, in the order that `run` takes.
+        """
+
+@final
+class StagedVariables:
+    """
+    Copies of variables' values, to be saved while the variables change.
+    """
+    def __new__(
+        cls,
+        /,
+        variables: SupportsGetItem[
+            int,
+            tuple[
+                str,
+                str,
+                SupportsGetItem[int, SupportsIndex],
+                Variable | CheckpointEntry | tuple[Any, bool],
+            ],
+        ],
+    ) -> StagedVariables:
+        """
+        Copies all values at one moment.
+        """
+    def save(self, /, path: str | PathLike[str], options: Incomplete) -> None:
+        """
+        Saves the copies.
         """
 
 @final
@@ -230,6 +309,26 @@ def build_info() -> tuple[str, str]:
     Version and kind of this build.
     """
 
+def edit_checkpoint(
+    path: str | PathLike[str],
+    variables: SupportsGetItem[
+        int,
+        tuple[
+            str,
+            str,
+            SupportsGetItem[int, SupportsIndex],
+            Variable | CheckpointEntry | tuple[Any, bool],
+        ],
+    ],
+    rename: dict[str, str],
+    drop: set[str],
+    options: Incomplete,
+) -> None:
+    """
+    Changes a checkpoint: `variables` are added or replace others, `rename` maps old to new names,
+    `drop` names those that are left out.
+    """
+
 def isa() -> str:
     """
     The instruction set that plans are made for: FLOWRS_ISA, or the best of this CPU.
@@ -240,21 +339,37 @@ def op_names() -> list[str]:
     Names of all operations that a graph can be built from.
     """
 
-def open_checkpoint(path: str | PathLike[str]) -> tuple[list[CheckpointEntry], bool, bool]:
+def open_checkpoint(
+    path: str | PathLike[str],
+    include: SupportsGetItem[int, str] | None,
+    exclude: SupportsGetItem[int, str],
+) -> tuple[OpenedCheckpoint | None, list[CheckpointEntry]]:
     """
-    Opens a path: its variables, whether a finished save left its marker, and whether the path is
-    the directory of one variable.
+    Opens a path: the directory, or None where the path is that of one variable; and the variables
+    whose names match a pattern of `include`, if there are any, and none of `exclude`.
+    """
+
+def open_variable(path: str | PathLike[str], name: str, single: bool) -> CheckpointEntry:
+    """
+    Opens one variable of a checkpoint, or the variable whose own directory the path is if `single`.
+    The directory is not kept open.
     """
 
 def save_checkpoint(
     path: str | PathLike[str],
     variables: SupportsGetItem[
-        int, tuple[str, str, SupportsGetItem[int, SupportsIndex], Variable | Any]
+        int,
+        tuple[
+            str,
+            str,
+            SupportsGetItem[int, SupportsIndex],
+            Variable | CheckpointEntry | tuple[Any, bool],
+        ],
     ],
+    options: Incomplete,
 ) -> None:
     """
-    Saves variables, given as name, element type (as `kFloat`), shape and a `Variable` or a
-    C-contiguous little-endian array, sorted by name.
+    Saves variables.
     """
 
 def set_threads(threads: SupportsIndex) -> None:
@@ -265,4 +380,9 @@ def set_threads(threads: SupportsIndex) -> None:
 def threads() -> int:
     """
     Number of threads that steps run on.
+    """
+
+def verify_entries(entries: SupportsGetItem[int, CheckpointEntry]) -> list[tuple[bool, str | None]]:
+    """
+    For each variable: whether it was compared with a checksum, and what is wrong with it.
     """

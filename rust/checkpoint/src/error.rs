@@ -33,7 +33,56 @@ pub enum Error {
         /// The path that was asked for.
         path: PathBuf,
         /// What is there, and what to do.
-        hint: &'static str,
+        hint: String,
+    },
+
+    /// The disk has not the room that a save needs.
+    #[error(
+        "{}: {needed} bytes are needed and {available} are available; free some space or use \
+         another disk",
+        path.display()
+    )]
+    NoSpace {
+        /// Where the checkpoint was to be saved.
+        path: PathBuf,
+        /// Bytes that would be written.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
+
+    /// What the user says about a checkpoint cannot be stored.
+    #[error("metadata: {reason}")]
+    InvalidMetadata {
+        /// Why not.
+        reason: String,
+    },
+
+    /// A variable that is asked for is not in the checkpoint.
+    #[error("{}: there is no variable {name:?}; `flowrs ls` lists those that are there", path.display())]
+    NoSuchVariable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+    },
+
+    /// A file that was there is not any more.
+    #[error(
+        "{}: cannot open: the checkpoint has been replaced or removed since it was opened; open \
+         it again",
+        path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The checkpoint has been closed.
+    #[error("{}: the checkpoint has been closed; open it again", path.display())]
+    Closed {
+        /// Where it was opened.
+        path: PathBuf,
     },
 
     /// What is on the disk is not a valid checkpoint.

@@ -27,14 +27,14 @@
 //! of a variable are mapped by [`Entry::map`] or read by [`Entry::read_into`].
 //!
 //! ```
-//! use flowrs_checkpoint::{DataType, Meta, Opened, RealStorage, SaveOptions, Variable};
+//! use flowrs_checkpoint::{Data, DataType, Meta, Opened, RealStorage, SaveOptions, Variable};
 //!
 //! # fn main() -> flowrs_checkpoint::Result<()> {
 //! let path = std::env::temp_dir().join(format!("flowrs-doc-{}", std::process::id()));
 //! let bias = Variable {
 //!     name: "dense1-bias",
 //!     meta: Meta { shape: vec![2], data_type: DataType::Float },
-//!     data: &[0, 0, 0, 0, 0, 0, 128, 63],
+//!     data: Data::Bytes(&[0, 0, 0, 0, 0, 0, 128, 63]),
 //! };
 //! flowrs_checkpoint::save(&RealStorage, &path, &[bias], &SaveOptions::default())?;
 //!
@@ -52,22 +52,38 @@
 //! system; the tests have another one in memory that can fail and crash at every operation
 //! (`FLOWRS_LONG_TESTS=1 cargo test -p flowrs-checkpoint` tries more of that, for a minute).
 
+mod checksum;
+mod data;
+mod edit;
+mod entry;
 mod error;
 mod format;
+mod inventory;
 mod names;
+mod parallel;
 mod reader;
+mod save;
+mod select;
 mod storage;
 mod system;
+mod target;
 mod text_format;
-mod writer;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use checksum::Checksum;
+pub use data::{Data, Pieces};
+pub use edit::{Edit, edit};
+pub use entry::{Entry, read_many, verify_many};
 pub use error::{Error, Result};
 pub use format::{DataType, MAX_DIMENSIONS, MAX_META_BYTES, Meta};
-pub use names::{MARKER, MAX_NAME_PARTS};
-pub use reader::{Checkpoint, Entry, MAX_LISTED, Opened, open};
-pub use storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage};
+pub use names::{MARKER, MAX_NAME_PARTS, METADATA};
+pub use reader::{
+    Checkpoint, MAX_LISTED, MAX_METADATA_BYTES, Opened, open, open_variable, open_with,
+};
+pub use save::{Durability, Kept, SaveOptions, Variable, save, save_with};
+pub use select::Select;
+pub use storage::{Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage};
 pub use system::RealStorage;
-pub use writer::{SaveOptions, Variable, save};

@@ -7,32 +7,49 @@ use crate::error::{Error, Result};
 /// The file that says that a save was finished.
 pub const MARKER: &str = "snapshot_done";
 
+/// The file that holds what the user says about a checkpoint, in JSON.
+pub const METADATA: &str = "flowrs.json";
+
 /// The most parts (separated by `/`) that a variable name may have.
 pub const MAX_NAME_PARTS: usize = 32;
 
 /// The longest part of a name in bytes that common file systems store.
 const MAX_PART_BYTES: usize = 255;
 
-/// Checks that all these variables can be stored in one directory, also on a file system that
-/// does not tell `a` from `A`.
-pub(crate) fn check<'n>(names: impl Iterator<Item = &'n str>) -> Result<()> {
+/// Checks that all these variables can be stored in one directory, with metadata or without.
+///
+/// Names that differ only in case are stored where the file system tells them apart; where it
+/// does not, making their directories fails ([`not_told_apart`]).
+pub(crate) fn check<'n>(names: impl Iterator<Item = &'n str>, metadata: bool) -> Result<()> {
     let mut taken = HashMap::new();
-    taken.insert(MARKER.to_owned(), Taken { path: MARKER.to_owned(), role: Role::File, by: None });
+    for file in [Some(MARKER), metadata.then_some(METADATA)].into_iter().flatten() {
+        taken.insert(file.to_owned(), Taken { role: Role::File, by: None });
+    }
     for name in names {
         check_one(name)?;
         for (end, _) in name.match_indices('/') {
             claim(&mut taken, &name[..end], Role::Directory, name)?;
         }
         claim(&mut taken, name, Role::Directory, name)?;
-        claim(&mut taken, &format!("{name}/out"), Role::File, name)?;
-        claim(&mut taken, &format!("{name}/meta"), Role::File, name)?;
+        for file in ["out", "meta"] {
+            claim(&mut taken, &format!("{name}/{file}"), Role::File, name)?;
+        }
     }
     Ok(())
 }
 
-/// A path inside the checkpoint, and which variable needs it.
+/// The error for a name whose directory exists already, though no other name is the same.
+pub(crate) fn not_told_apart(name: &str) -> Error {
+    invalid(
+        name,
+        "this file system takes it for the name of another variable, perhaps since they differ \
+         only in case; rename one of them"
+            .to_owned(),
+    )
+}
+
+/// What is at a path inside the checkpoint, and which variable needs it.
 struct Taken<'n> {
-    path: String,
     role: Role,
     by: Option<&'n str>,
 }
@@ -49,25 +66,20 @@ fn claim<'n>(
     role: Role,
     name: &'n str,
 ) -> Result<()> {
-    let key = path.to_lowercase();
-    let Some(other) = taken.get(&key) else {
-        taken.insert(key, Taken { path: path.to_owned(), role, by: Some(name) });
+    let Some(other) = taken.get(path) else {
+        taken.insert(path.to_owned(), Taken { role, by: Some(name) });
         return Ok(());
     };
-    if role == Role::Directory && other.role == Role::Directory && other.path == path {
+    if role == Role::Directory && other.role == Role::Directory && other.by != Some(name) {
+        // Directories of several names; that a name is given twice shows at its files.
         return Ok(());
     }
     let reason = match other.by {
-        None => format!("{MARKER:?} is the name of a file of the format; rename the variable"),
+        None => format!("{path:?} is the name of a file of the format; rename the variable"),
         Some(by) if by == name => "is given twice; give each variable once".to_owned(),
-        Some(by) if other.path == path => format!(
+        Some(by) => format!(
             "collides with variable {by:?}: {path:?} would be both a file and a directory; rename \
              one of them"
-        ),
-        Some(by) => format!(
-            "collides with variable {by:?}: {path:?} and {:?} cannot be stored side by side; \
-             rename one of them",
-            other.path
         ),
     };
     Err(invalid(name, reason))

@@ -5,14 +5,22 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::checksum::Checksum;
+use crate::entry::{Entry, Root};
 use crate::error::{Error, Result};
 use crate::format::{MAX_META_BYTES, Meta};
-use crate::names::{MARKER, MAX_NAME_PARTS};
-use crate::storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage};
+use crate::names::{self, MARKER, MAX_NAME_PARTS, METADATA};
+use crate::parallel;
+use crate::select::Select;
+use crate::storage::{Child, Directory, Kind, Storage};
 
 /// The most directory entries that opening a checkpoint looks at.
 pub const MAX_LISTED: usize = 1_000_000;
+
+/// The longest metadata that are saved and read.
+pub const MAX_METADATA_BYTES: usize = 16 << 20;
 
 /// What was found at a path.
 #[derive(Debug, Clone)]
@@ -24,7 +32,7 @@ pub enum Opened {
 }
 
 /// A checkpoint that has been opened; none of its data has been read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Checkpoint {
     /// The path that was given.
     pub path: PathBuf,
@@ -35,32 +43,27 @@ pub struct Checkpoint {
     /// Symbolic links, pipes and the like, and other checkpoints, that were found beside the
     /// variables and not looked into.
     pub ignored: Vec<PathBuf>,
+    /// The user's metadata, as they are on the disk; if they are too long, the beginning, longer
+    /// than [`MAX_METADATA_BYTES`].
+    pub metadata: Option<Vec<u8>>,
+    root: Arc<Root>,
 }
 
-/// A variable on the disk.
-#[derive(Clone)]
-pub struct Entry {
-    /// The variable's name; its parts are separated by `/`.
-    pub name: String,
-    /// The file that holds the elements.
-    pub path_of_out: PathBuf,
-    /// Bytes of that file when the checkpoint was opened.
-    pub size: u64,
-    /// Shape and element type; `None` if there is no `meta`, as in the oldest checkpoints.
-    pub meta: Option<Meta>,
-    /// The directory that was opened, and where the file is below it.
-    root: Arc<dyn Directory>,
-    out: PathBuf,
+impl Checkpoint {
+    /// Lets go of the directory: what has been mapped or read stays, but no more can be.
+    pub fn close(&self) {
+        self.root.close();
+    }
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for Checkpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Entry")
-            .field("name", &self.name)
-            .field("path_of_out", &self.path_of_out)
-            .field("size", &self.size)
-            .field("meta", &self.meta)
+            .debug_struct("Checkpoint")
+            .field("path", &self.path)
+            .field("complete", &self.complete)
+            .field("variables", &self.variables)
+            .field("ignored", &self.ignored)
             .finish_non_exhaustive()
     }
 }
@@ -77,83 +80,196 @@ impl fmt::Debug for Entry {
 /// `meta` says, if either is no regular file, or if the tree is deeper than [`MAX_NAME_PARTS`] or
 /// has more entries than [`MAX_LISTED`]; [`Error::Io`] for whatever the system refuses.
 pub fn open(storage: &dyn Storage, path: &Path) -> Result<Opened> {
-    let root = storage.open_directory(path).map_err(|source| match source.kind() {
+    open_with(storage, path, &Select::default(), 1)
+}
+
+/// As [`open`], for the chosen variables only and with several threads.
+///
+/// # Errors
+///
+/// As for [`open`]; variables that are not chosen cause none.
+pub fn open_with(
+    storage: &dyn Storage,
+    path: &Path,
+    select: &Select,
+    threads: usize,
+) -> Result<Opened> {
+    for _ in 1..MOST_TRIES {
+        let directory = open_root(storage, path)?;
+        let opened = open_directory(&directory, path, select, threads);
+        // A checkpoint that has been replaced may have lost files before they were looked at.
+        if open_root(storage, path)?.identity().map_err(Error::io(path, "look at"))?
+            == directory.identity().map_err(Error::io(path, "look at"))?
+        {
+            return opened;
+        }
+    }
+    open_directory(&open_root(storage, path)?, path, select, threads)
+}
+
+/// How often a checkpoint is opened again that is replaced meanwhile.
+const MOST_TRIES: usize = 100;
+
+fn open_directory(
+    directory: &Arc<dyn Directory>,
+    path: &Path,
+    select: &Select,
+    threads: usize,
+) -> Result<Opened> {
+    let listed = AtomicUsize::new(0);
+    let walk = |single| Walk {
+        path,
+        root: Root::open(path, single, Arc::clone(directory)),
+        directory,
+        select,
+        listed: &listed,
+    };
+    let children = walk(false).list(directory.as_ref(), Path::new(""))?;
+    if holds_data(&children) {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let variable = walk(true).variable(directory.as_ref(), &children, Path::new(""), name)?;
+        return Ok(Opened::Variable(variable));
+    }
+    let complete = kind_of(&children, MARKER) == Some(Kind::File);
+    let metadata = match kind_of(&children, METADATA) {
+        Some(Kind::File) => {
+            let text = directory.read_file(Path::new(METADATA), MAX_METADATA_BYTES + 1);
+            Some(text.map_err(Error::io(&path.join(METADATA), "read"))?)
+        }
+        _ => None,
+    };
+    let walk = walk(false);
+    let (mut variables, ignored) = walk.all(children, threads)?;
+    variables.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    let (path, root) = (path.to_owned(), walk.root);
+    Ok(Opened::Directory(Checkpoint { path, complete, variables, ignored, metadata, root }))
+}
+
+/// Opens one variable of the checkpoint at a path, which is not kept open: each time the variable's
+/// bytes are asked for it is opened anew.
+///
+/// # Errors
+///
+/// As for [`open`]; [`Error::NotFound`] if there is no such variable.
+pub fn open_variable(
+    storage: impl Storage + 'static,
+    path: &Path,
+    name: &str,
+    single: bool,
+) -> Result<Entry> {
+    names::check([name].into_iter(), false)?;
+    let directory = open_root(&storage, path)?;
+    let root = Root::by_path(path, single, Box::new(storage));
+    let (select, listed) = (Select::default(), AtomicUsize::new(0));
+    let walk = Walk { path, root, directory: &directory, select: &select, listed: &listed };
+    let below = if single { Path::new("") } else { Path::new(name) };
+    let missing = || Error::NotFound { path: path.join(below) };
+    let inner = open_below(&directory, below).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => missing(),
+        _ => Error::io(&path.join(below), "open")(error),
+    })?;
+    let children = walk.list(inner.as_ref(), below)?;
+    if !holds_data(&children) {
+        return Err(missing());
+    }
+    walk.variable(inner.as_ref(), &children, below, name.to_owned())
+}
+
+fn open_root(storage: &dyn Storage, path: &Path) -> Result<Arc<dyn Directory>> {
+    storage.open_directory(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NotFound { path: path.to_owned() },
         io::ErrorKind::NotADirectory => Error::NotADirectory { path: path.to_owned() },
         _ => Error::io(path, "open")(source),
-    })?;
-    let mut walk =
-        Walk { path, root: &root, listed: 0, variables: Vec::new(), ignored: Vec::new() };
-    let children = walk.list(root.as_ref(), Path::new(""))?;
-    if holds_data(&children) {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        return walk.variable(root.as_ref(), &children, Path::new(""), name).map(Opened::Variable);
-    }
-    let complete = kind_of(&children, MARKER) == Some(Kind::File);
-    walk.visit(root.as_ref(), children, Path::new(""))?;
-    let (mut variables, ignored) = (walk.variables, walk.ignored);
-    variables.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok(Opened::Directory(Checkpoint { path: path.to_owned(), complete, variables, ignored }))
+    })
 }
 
-/// The state of a walk through the directories of a checkpoint.
+/// Opens a directory below another, part by part.
+fn open_below(root: &Arc<dyn Directory>, below: &Path) -> io::Result<Arc<dyn Directory>> {
+    below.iter().try_fold(Arc::clone(root), |directory, part| directory.open_directory(part))
+}
+
+/// A walk through the directories of a checkpoint.
 struct Walk<'a> {
     path: &'a Path,
-    root: &'a Arc<dyn Directory>,
-    listed: usize,
-    variables: Vec<Entry>,
+    root: Arc<Root>,
+    directory: &'a Arc<dyn Directory>,
+    select: &'a Select,
+    listed: &'a AtomicUsize,
+}
+
+/// What one directory holds.
+#[derive(Default)]
+struct Visited {
+    variable: Option<Entry>,
+    directories: Vec<PathBuf>,
     ignored: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
-    fn list(&mut self, directory: &dyn Directory, below: &Path) -> Result<Vec<Child>> {
-        let limit = MAX_LISTED - self.listed + 1;
+    /// All variables below, level by level: only the directory that is looked at is open.
+    fn all(&self, children: Vec<Child>, threads: usize) -> Result<(Vec<Entry>, Vec<PathBuf>)> {
+        let (mut variables, mut ignored) = (Vec::new(), Vec::new());
+        let mut level = Visited::default();
+        self.sort(children, Path::new(""), &mut level);
+        for depth in 0.. {
+            let Some(first) = level.directories.first() else { break };
+            if depth == MAX_NAME_PARTS {
+                let reason = format!("lies more than {MAX_NAME_PARTS} directories deep");
+                return Err(damaged(&self.path.join(first), None, reason));
+            }
+            ignored.append(&mut level.ignored);
+            let directories = std::mem::take(&mut level.directories);
+            for visited in parallel::map(&directories, threads, |below| self.visit(below))? {
+                variables.extend(visited.variable);
+                level.directories.extend(visited.directories);
+                level.ignored.extend(visited.ignored);
+            }
+        }
+        ignored.append(&mut level.ignored);
+        Ok((variables, ignored))
+    }
+
+    fn list(&self, directory: &dyn Directory, below: &Path) -> Result<Vec<Child>> {
+        let limit = MAX_LISTED.saturating_sub(self.listed.load(Ordering::Relaxed)) + 1;
         let path = self.path.join(below);
         let children = directory.list(limit).map_err(Error::io(&path, "list"))?;
-        if children.len() == limit {
+        let listed = self.listed.fetch_add(children.len(), Ordering::Relaxed) + children.len();
+        if listed > MAX_LISTED {
             return Err(damaged(self.path, None, format!("holds more than {MAX_LISTED} entries")));
         }
-        self.listed += children.len();
         Ok(children)
     }
 
-    /// Looks for variables in the subdirectories of a directory. The depth of the recursion is
-    /// bounded by [`MAX_NAME_PARTS`].
-    fn visit(
-        &mut self,
-        directory: &dyn Directory,
-        children: Vec<Child>,
-        below: &Path,
-    ) -> Result<()> {
-        for child in children {
-            let below = below.join(&child.name);
-            match child.kind {
-                Kind::Directory => self.subdirectory(directory, &child.name, &below)?,
+    fn sort(&self, children: Vec<Child>, below: &Path, visited: &mut Visited) {
+        for Child { name, kind } in children {
+            match kind {
+                Kind::Directory => visited.directories.push(below.join(name)),
                 Kind::File => {}
-                Kind::Link | Kind::Special => self.ignored.push(self.path.join(below)),
+                Kind::Link | Kind::Special => {
+                    visited.ignored.push(self.path.join(below).join(name));
+                }
             }
         }
-        Ok(())
     }
 
-    fn subdirectory(&mut self, parent: &dyn Directory, name: &OsStr, below: &Path) -> Result<()> {
-        let path = self.path.join(below);
-        if below.components().count() > MAX_NAME_PARTS {
-            let reason = format!("lies more than {MAX_NAME_PARTS} directories deep");
-            return Err(damaged(&path, None, reason));
-        }
-        let directory = parent.open_directory(name).map_err(Error::io(&path, "open"))?;
+    fn visit(&self, below: &Path) -> Result<Visited> {
+        let opened = open_below(self.directory, below);
+        let directory = opened.map_err(Error::io(&self.path.join(below), "open"))?;
         let children = self.list(directory.as_ref(), below)?;
+        let mut visited = Visited::default();
         if kind_of(&children, MARKER) == Some(Kind::File) {
-            self.ignored.push(path);
-            return Ok(());
+            visited.ignored.push(self.path.join(below));
+            return Ok(visited);
         }
         if holds_data(&children) {
-            let name = variable_name(&path, below)?;
-            let entry = self.variable(directory.as_ref(), &children, below, name)?;
-            self.variables.push(entry);
+            let name = variable_name(&self.path.join(below), below)?;
+            if self.select.takes(&name) {
+                visited.variable =
+                    Some(self.variable(directory.as_ref(), &children, below, name)?);
+            }
         }
-        self.visit(directory.as_ref(), children, below)
+        self.sort(children, below, &mut visited);
+        Ok(visited)
     }
 
     /// The variable whose `out` is among these children.
@@ -164,94 +280,25 @@ impl Walk<'_> {
         below: &Path,
         name: String,
     ) -> Result<Entry> {
-        let out = below.join("out");
-        let path_of_out = self.path.join(&out);
+        let path_of = |file: &str| self.path.join(below).join(file);
         if kind_of(children, "out") != Some(Kind::File) {
-            return Err(damaged(&path_of_out, Some(&name), NOT_A_FILE));
+            return Err(damaged(&path_of("out"), Some(&name), NOT_A_FILE));
         }
         let size = directory
             .file_size(OsStr::new("out"))
-            .map_err(Error::io(&path_of_out, "ask for the size of"))?;
-        let path_of_meta = self.path.join(below).join("meta");
-        let meta = match kind_of(children, "meta") {
-            None | Some(Kind::Directory) => None,
-            Some(Kind::File) => Some(read_meta(directory, &path_of_meta, &name)?),
+            .map_err(|error| Error::io(&path_of("out"), "ask for the size of")(error))?;
+        let (meta, checksum) = match kind_of(children, "meta") {
+            None | Some(Kind::Directory) => (None, None),
+            Some(Kind::File) => {
+                let (meta, checksum) = read_meta(directory, &path_of("meta"), &name)?;
+                check_size(&path_of("out"), &name, &meta, size)?;
+                (Some(meta), checksum)
+            }
             Some(Kind::Link | Kind::Special) => {
-                return Err(damaged(&path_of_meta, Some(&name), NOT_A_FILE));
+                return Err(damaged(&path_of("meta"), Some(&name), NOT_A_FILE));
             }
         };
-        if let Some(meta) = &meta {
-            check_size(&path_of_out, &name, meta, size)?;
-        }
-        Ok(Entry { name, path_of_out, size, meta, root: Arc::clone(self.root), out })
-    }
-}
-
-impl Entry {
-    /// Maps the elements into memory; none of them is read before it is touched.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if the file no longer has the size it had when the checkpoint was
-    /// opened; [`Error::Io`] if it cannot be opened or mapped.
-    pub fn map(&self, mode: MapMode) -> Result<Mapping> {
-        let file = self.open()?;
-        if self.size == 0 {
-            return Ok(Mapping::empty());
-        }
-        let length = usize::try_from(self.size)
-            .map_err(|_| self.damaged(format!("{} bytes do not fit into memory", self.size)))?;
-        file.map(length, mode).map_err(Error::io(&self.path_of_out, "map"))
-    }
-
-    /// Reads all elements into `buffer`, which must have the size of the file.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidData`] if `buffer` has another size; [`Error::Damaged`] if the file no
-    /// longer has the size it had when the checkpoint was opened, or ends before the last byte;
-    /// [`Error::Io`] if it cannot be opened or read.
-    pub fn read_into(&self, buffer: &mut [u8]) -> Result<()> {
-        if buffer.len() as u64 != self.size {
-            let reason = format!("{} bytes are stored, {} were asked for", self.size, buffer.len());
-            return Err(Error::InvalidData { variable: self.name.clone(), reason });
-        }
-        let file = self.open()?;
-        let mut done = 0;
-        while done < buffer.len() {
-            match file.read_at(&mut buffer[done..], done as u64) {
-                Ok(0) => return Err(self.changed(done as u64)),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(&self.path_of_out, "read")(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// An entry of a directory that is not a real one.
-    #[cfg(test)]
-    pub(crate) fn for_test(name: &str, size: u64, root: Arc<dyn Directory>) -> Self {
-        let out = Path::new(name).join("out");
-        Self { name: name.to_owned(), path_of_out: out.clone(), size, meta: None, root, out }
-    }
-
-    fn open(&self) -> Result<Box<dyn File>> {
-        let file = self.root.open_file(&self.out).map_err(Error::io(&self.path_of_out, "open"))?;
-        let size = file.size().map_err(Error::io(&self.path_of_out, "ask for the size of"))?;
-        if size == self.size { Ok(file) } else { Err(self.changed(size)) }
-    }
-
-    fn changed(&self, found: u64) -> Error {
-        let expected = self.size;
-        self.damaged(format!(
-            "expected {expected} bytes as when the checkpoint was opened, found {found}; \
-             open it again when nothing writes to it"
-        ))
-    }
-
-    fn damaged(&self, reason: String) -> Error {
-        damaged(&self.path_of_out, Some(&self.name), reason)
+        Ok(Entry { name, size, meta, checksum, root: Arc::clone(&self.root) })
     }
 }
 
@@ -276,29 +323,21 @@ fn variable_name(path: &Path, below: &Path) -> Result<String> {
         .map_err(|_| damaged(path, None, "the name of the variable is not UTF-8; rename it"))
 }
 
-fn read_meta(directory: &dyn Directory, path: &Path, variable: &str) -> Result<Meta> {
-    let file = directory.open_file(Path::new("meta")).map_err(Error::io(path, "open"))?;
+/// The description in a `meta`, and the checksum after it.
+fn read_meta(
+    directory: &dyn Directory,
+    path: &Path,
+    variable: &str,
+) -> Result<(Meta, Option<Checksum>)> {
     // One byte more than allowed tells a text that is too long from one that just fits.
-    let mut text = vec![0; 512];
-    let mut length = 0;
-    loop {
-        match file.read_at(&mut text[length..], length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(path, "read")(error)),
-        }
-        if length > MAX_META_BYTES {
-            break;
-        }
-        if length == text.len() {
-            text.resize((2 * length).min(MAX_META_BYTES + 1), 0);
-        }
+    let text = directory
+        .read_file(Path::new("meta"), MAX_META_BYTES + 1)
+        .map_err(Error::io(path, "read"))?;
+    match Meta::parse(&text) {
+        Ok(meta) => Ok((meta, Checksum::of_meta(&text))),
+        Err(Error::InvalidMeta { reason }) => Err(damaged(path, Some(variable), reason)),
+        Err(other) => Err(other),
     }
-    Meta::parse(&text[..length]).map_err(|error| match error {
-        Error::InvalidMeta { reason } => damaged(path, Some(variable), reason),
-        other => other,
-    })
 }
 
 fn check_size(path_of_out: &Path, variable: &str, meta: &Meta, found: u64) -> Result<()> {

@@ -41,12 +41,20 @@ pub trait Storage: Send + Sync {
     /// `AlreadyExists` if anything is at the path; any other failure to make it.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a file with these contents. On failure the file may exist in part.
+    /// Makes a file that is going to have this size, where the system can do so with the room on
+    /// the disk that it needs. On failure the file may exist.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if anything is at the path; any other failure to make or write it.
-    fn write_new_file(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
+    /// `AlreadyExists` if anything is at the path; any other failure to make it.
+    fn create_file(&self, path: &Path, size: u64) -> io::Result<Box<dyn NewFile>>;
+
+    /// Bytes that a directory's file system has left for us, if it says so.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to ask.
+    fn available_space(&self, directory: &Path) -> io::Result<Option<u64>>;
 
     /// Returns when the contents of the files and the entries of the directories (not those of
     /// directories below them) would survive a loss of power. All are on one file system.
@@ -65,6 +73,13 @@ pub trait Storage: Send + Sync {
     /// failure.
     fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Exchanges the names of two directories of the same parent, in one step.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the system cannot do so; any other failure.
+    fn exchange_directories(&self, one: &Path, other: &Path) -> io::Result<()>;
+
     /// Removes a file or a symbolic link, never what it points to.
     ///
     /// # Errors
@@ -78,6 +93,19 @@ pub trait Storage: Send + Sync {
     ///
     /// `DirectoryNotEmpty`, or any other failure to remove it.
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A file that is being written, from its beginning to its end.
+pub trait NewFile {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to write; a part of the bytes may have been written.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Has the system begin to write to the disk what it holds in memory. Only a hint.
+    fn start_flush(&mut self) {}
 }
 
 /// A directory that is open for reading. Nothing here follows a symbolic link.
@@ -109,6 +137,52 @@ pub trait Directory: Send + Sync {
     ///
     /// If it is no regular file, if a directory on the way is none, or if it cannot be opened.
     fn open_file(&self, relative: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Reads a small regular file in this directory or below it; stops after `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Directory::open_file`]; any failure to read.
+    fn read_file(&self, relative: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let file = self.open_file(relative)?;
+        let mut bytes = vec![0; limit.min(512)];
+        let mut length = 0;
+        while length < limit {
+            match file.read_at(&mut bytes[length..], length as u64) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if length == bytes.len() {
+                bytes.resize((2 * length).min(limit), 0);
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// A value that no other directory has at this time, if the system tells one.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to ask.
+    fn identity(&self) -> io::Result<Option<(u64, u64)>>;
+
+    /// Whether it lies on a file system whose files should be read and not mapped.
+    ///
+    /// # Errors
+    ///
+    /// Any failure to ask.
+    fn is_remote(&self) -> io::Result<bool>;
+
+    /// Gives a regular file in this directory or below it another name, `path`, as well.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Directory::open_file`]; if something is at `path`; if the system has no links, or
+    /// none between the two places.
+    fn link_file(&self, relative: &Path, path: &Path) -> io::Result<()>;
 }
 
 /// A regular file that is open for reading.
@@ -192,6 +266,20 @@ impl Mapping {
             Memory::Private(bytes) => Some(bytes),
             Memory::Owned(bytes) => Some(bytes),
         }
+    }
+
+    /// Zeroed memory of this size, at the beginning of a page if it is large.
+    pub(crate) fn zeroed(length: usize) -> io::Result<Self> {
+        const LARGE: usize = 64 << 10;
+        if length >= LARGE
+            && let Ok(memory) = MmapMut::map_anon(length)
+        {
+            return Ok(memory.into());
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(length, 0);
+        Ok(Self(Memory::Owned(bytes)))
     }
 
     /// A mapping of nothing: systems refuse to map zero bytes.

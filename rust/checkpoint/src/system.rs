@@ -36,10 +36,6 @@ macro_rules! storage_by_path {
             std::fs::create_dir(path)
         }
 
-        fn write_new_file(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
-            super::write_new_file(path, contents)
-        }
-
         fn remove_file(&self, path: &Path) -> io::Result<()> {
             std::fs::remove_file(path)
         }
@@ -71,9 +67,8 @@ fn kind_of(file_type: fs::FileType) -> Kind {
     }
 }
 
-fn write_new_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
-    io::Write::write_all(&mut file, contents)
+fn create_new_file(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 /// Makes each file and directory durable on its own.

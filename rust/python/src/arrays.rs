@@ -72,6 +72,83 @@ impl Array {
     }
 }
 
+/// An array of any layout that is held to be saved.
+pub(crate) struct Strided {
+    buffer: PyUntypedBuffer,
+    /// Whether the bytes of each element are in the other order.
+    swapped: bool,
+}
+
+impl Strided {
+    /// Holds an array to read it; `swapped`: its elements are big-endian.
+    pub(crate) fn new(object: &Bound<'_, PyAny>, swapped: bool) -> PyResult<Self> {
+        let buffer = PyUntypedBuffer::get(object)?;
+        match buffer.suboffsets().is_some() {
+            false => Ok(Self { buffer, swapped }),
+            true => Err(ArgumentError::new_err("the array's memory is not in one piece")),
+        }
+    }
+
+    /// All bytes, where they lie in memory as they are to be stored.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        if self.buffer.len_bytes() == 0 {
+            return Some(&[]);
+        }
+        let plain =
+            self.buffer.is_c_contiguous() && (!self.swapped || self.buffer.item_size() == 1);
+        // SAFETY: the held buffer is C-contiguous, so its memory is `len_bytes` bytes from
+        // `buf_ptr` on; that others do not write it meanwhile is as for `Array::bytes`.
+        plain.then(|| unsafe {
+            std::slice::from_raw_parts(self.buffer.buf_ptr().cast(), self.buffer.len_bytes())
+        })
+    }
+}
+
+impl flowrs_checkpoint::Pieces for Strided {
+    fn length(&self) -> usize {
+        self.buffer.len_bytes()
+    }
+
+    fn unit(&self) -> usize {
+        self.buffer.item_size()
+    }
+
+    fn fill(&self, offset: usize, target: &mut [u8]) -> flowrs_checkpoint::Result<()> {
+        let (shape, strides) = (self.buffer.shape(), self.buffer.strides());
+        let item = self.buffer.item_size();
+        // Where the first element is, in the order of the last axis first.
+        let mut left = offset / item;
+        let mut index = vec![0; shape.len()];
+        for (position, &extent) in index.iter_mut().zip(shape).rev() {
+            (left, *position) = (left / extent, left % extent);
+        }
+        let start: *const u8 = self.buffer.buf_ptr().cast();
+        for element in target.chunks_exact_mut(item) {
+            let distance: isize = index
+                .iter()
+                .zip(strides)
+                .map(|(&position, &stride)| position as isize * stride)
+                .sum();
+            // SAFETY: every position is below the extent of its axis, so `start + distance` is an
+            // element of the array, which stays exported while `self` lives.
+            element.copy_from_slice(unsafe {
+                std::slice::from_raw_parts(start.offset(distance), item)
+            });
+            for (position, &extent) in index.iter_mut().zip(shape).rev() {
+                *position += 1;
+                if *position < extent {
+                    break;
+                }
+                *position = 0;
+            }
+        }
+        if self.swapped {
+            target.chunks_exact_mut(item).for_each(<[u8]>::reverse);
+        }
+        Ok(())
+    }
+}
+
 /// True where two pieces of memory have bytes in common.
 pub(crate) fn overlap(a: &[u8], b: &[u8]) -> bool {
     let (a, b) = (a.as_ptr_range(), b.as_ptr_range());

@@ -1,21 +1,26 @@
-//! Checkpoint directories for Python.
+//! Opened checkpoints for Python.
 
-use std::collections::HashMap;
 use std::ffi::c_int;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::ptr;
-use std::sync::Arc;
 
 use flowrs_checkpoint as core;
-use flowrs_checkpoint::{DataType, MapMode, Meta, Opened, RealStorage, SaveOptions};
-use flowrs_engine::variable::ReadGuard;
+use flowrs_checkpoint::{MapMode, Opened, RealStorage, Select};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::arrays::Array;
-use crate::errors::{ArgumentError, checkpoint};
-use crate::variable::Variable;
+use crate::errors::checkpoint;
+
+/// The most threads that read, write or open files at once.
+const MOST_THREADS: usize = 4;
+
+/// How many threads are worth while for files.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
+}
 
 /// The bytes of a file in memory, alive as long as an array looks at them.
 #[pyclass(frozen, module = "flowrs._flowrs")]
@@ -72,7 +77,7 @@ impl Mapping {
 /// One variable of a checkpoint: names and sizes are known, the bytes are not read yet.
 #[pyclass(frozen, module = "flowrs._flowrs")]
 pub(crate) struct CheckpointEntry {
-    inner: core::Entry,
+    pub(crate) inner: core::Entry,
 }
 
 #[pymethods]
@@ -86,7 +91,7 @@ impl CheckpointEntry {
     /// The file that holds the elements.
     #[getter]
     fn file_path(&self) -> PathBuf {
-        self.inner.path_of_out.clone()
+        self.inner.path_of_out()
     }
 
     /// Bytes of the file when the checkpoint was opened.
@@ -101,6 +106,25 @@ impl CheckpointEntry {
         self.inner.meta.as_ref().map(|meta| (meta.data_type.name(), meta.shape.clone()))
     }
 
+    /// The checksum of the elements as 32 hexadecimal digits, where `meta` has one.
+    #[getter]
+    fn checksum(&self) -> Option<String> {
+        self.inner.checksum.map(|checksum| checksum.to_string())
+    }
+
+    /// The path that was opened, and whether it is the variable's own directory.
+    #[getter]
+    fn opened_from(&self) -> (PathBuf, bool) {
+        let (path, single) = self.inner.opened_from();
+        (path.to_owned(), single)
+    }
+
+    /// Whether the file comes over a network or from another program, so that reading is better
+    /// than mapping.
+    fn is_remote(&self) -> PyResult<bool> {
+        self.inner.is_remote().map_err(checkpoint)
+    }
+
     /// Maps the file; with `copy_on_write` the memory may be written and the file stays as it is.
     fn map(&self, py: Python<'_>, copy_on_write: bool) -> PyResult<Mapping> {
         let mode = if copy_on_write { MapMode::CopyOnWrite } else { MapMode::ReadOnly };
@@ -108,96 +132,105 @@ impl CheckpointEntry {
         Ok(Mapping { inner, writable: copy_on_write })
     }
 
-    /// Reads the file into a C-contiguous array of its size.
-    fn read_into(&self, py: Python<'_>, array: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Reads the file into memory of its own, which can be written if `writable`.
+    fn read(&self, py: Python<'_>, writable: bool) -> PyResult<Mapping> {
+        let inner = py.detach(|| self.inner.read(threads())).map_err(checkpoint)?;
+        Ok(Mapping { inner, writable })
+    }
+
+    /// Reads the bytes from `offset` on into a C-contiguous array.
+    fn read_range(&self, py: Python<'_>, offset: u64, array: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut array = Array::writable(array)?;
         let bytes = array.bytes_mut();
-        py.detach(|| self.inner.read_into(bytes)).map_err(checkpoint)
+        py.detach(|| self.inner.read_range(offset, bytes)).map_err(checkpoint)
+    }
+
+    /// Compares the elements with their checksum; False where there is none.
+    fn verify(&self, py: Python<'_>) -> PyResult<bool> {
+        py.detach(|| self.inner.verify()).map_err(checkpoint)
     }
 }
 
-/// Opens a path: its variables, whether a finished save left its marker, and whether the path is
-/// the directory of one variable.
+/// A directory of variables that is open.
+#[pyclass(frozen, module = "flowrs._flowrs")]
+pub(crate) struct OpenedCheckpoint {
+    inner: core::Checkpoint,
+}
+
+#[pymethods]
+impl OpenedCheckpoint {
+    /// Whether a finished save left its marker.
+    #[getter]
+    fn complete(&self) -> bool {
+        self.inner.complete
+    }
+
+    /// Links, pipes and other checkpoints below, which were not looked into.
+    #[getter]
+    fn ignored(&self) -> Vec<PathBuf> {
+        self.inner.ignored.clone()
+    }
+
+    /// The user's metadata as they are stored.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.inner.metadata.as_ref().map(|bytes| PyBytes::new(py, bytes))
+    }
+
+    /// Lets go of the directory; nothing can be opened in it any more.
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+/// Opens a path: the directory, or None where the path is that of one variable; and the variables
+/// whose names match a pattern of `include`, if there are any, and none of `exclude`.
 #[pyfunction]
 pub(crate) fn open_checkpoint(
     py: Python<'_>,
     path: PathBuf,
-) -> PyResult<(Vec<CheckpointEntry>, bool, bool)> {
-    let opened = py.detach(|| core::open(&RealStorage, &path)).map_err(checkpoint)?;
+    include: Option<Vec<String>>,
+    exclude: Vec<String>,
+) -> PyResult<(Option<OpenedCheckpoint>, Vec<CheckpointEntry>)> {
+    let select = Select { include, exclude };
+    let opened = py
+        .detach(|| core::open_with(&RealStorage, &path, &select, threads()))
+        .map_err(checkpoint)?;
     Ok(match opened {
-        Opened::Directory(directory) => {
-            let entries = directory.variables.into_iter().map(|inner| CheckpointEntry { inner });
-            (entries.collect(), directory.complete, false)
+        Opened::Directory(mut inner) => {
+            let variables = std::mem::take(&mut inner.variables);
+            let entries = variables.into_iter().map(|inner| CheckpointEntry { inner }).collect();
+            (Some(OpenedCheckpoint { inner }), entries)
         }
-        Opened::Variable(inner) => (vec![CheckpointEntry { inner }], true, true),
+        Opened::Variable(inner) => (None, vec![CheckpointEntry { inner }]),
     })
 }
 
-/// What a variable's bytes are taken from, as Python gives it.
-#[derive(FromPyObject)]
-pub(crate) enum Source<'py> {
-    Variable(PyRef<'py, Variable>),
-    Array(Bound<'py, PyAny>),
-}
-
-/// What a variable's bytes are taken from, held for a save.
-enum Held {
-    Variable(Arc<flowrs_engine::Variable>),
-    Array(Array),
-}
-
-/// Saves variables, given as name, element type (as `kFloat`), shape and a `Variable` or a
-/// C-contiguous little-endian array, sorted by name.
+/// Opens one variable of a checkpoint, or the variable whose own directory the path is if `single`.
+/// The directory is not kept open.
 #[pyfunction]
-pub(crate) fn save_checkpoint(
+pub(crate) fn open_variable(
     py: Python<'_>,
     path: PathBuf,
-    variables: Vec<(String, String, Vec<usize>, Source<'_>)>,
-) -> PyResult<()> {
-    let mut held = vec![];
-    for (name, data_type, shape, source) in variables {
-        let data_type = DataType::from_name(&data_type).ok_or_else(|| {
-            ArgumentError::new_err(format!("variable {name}: there is no type {data_type}"))
-        })?;
-        let source = match source {
-            Source::Variable(variable) => Held::Variable(Arc::clone(&variable.inner)),
-            Source::Array(array) => Held::Array(Array::new(&array)?),
-        };
-        held.push((name, Meta { shape, data_type }, source));
-    }
-    py.detach(|| save(&path, &held)).map_err(checkpoint)
+    name: &str,
+    single: bool,
+) -> PyResult<CheckpointEntry> {
+    let inner =
+        py.detach(|| core::open_variable(RealStorage, &path, name, single)).map_err(checkpoint)?;
+    Ok(CheckpointEntry { inner })
 }
 
-/// Holds all variables at once, and saves what they hold.
-fn save(path: &Path, held: &[(String, Meta, Held)]) -> core::Result<()> {
-    let guards = read_all(held);
-    let described: Vec<core::Variable<'_>> = held
-        .iter()
-        .map(|(name, meta, source)| core::Variable {
-            name,
-            meta: meta.clone(),
-            data: match source {
-                Held::Variable(variable) => guards[&Arc::as_ptr(variable)].bytes(),
-                Held::Array(array) => array.bytes(),
-            },
-        })
-        .collect();
-    core::save(&RealStorage, path, &described, &SaveOptions::default())
-}
-
-/// Each variable held once, whatever names it is saved under, and in the order of their own names
-/// as runs do: otherwise a save and a run could wait for each other for ever.
-fn read_all(
-    held: &[(String, Meta, Held)],
-) -> HashMap<*const flowrs_engine::Variable, ReadGuard<'_>> {
-    let mut variables: Vec<_> = held
-        .iter()
-        .filter_map(|(_, _, source)| match source {
-            Held::Variable(variable) => Some(variable),
-            Held::Array(_) => None,
-        })
-        .collect();
-    variables.sort_unstable_by_key(|variable| (variable.name(), Arc::as_ptr(variable)));
-    variables.dedup_by_key(|variable| Arc::as_ptr(variable));
-    variables.into_iter().map(|variable| (Arc::as_ptr(variable), variable.read())).collect()
+/// For each variable: whether it was compared with a checksum, and what is wrong with it.
+#[pyfunction]
+pub(crate) fn verify_entries(
+    py: Python<'_>,
+    entries: Vec<PyRef<'_, CheckpointEntry>>,
+) -> Vec<(bool, Option<String>)> {
+    let entries: Vec<&core::Entry> = entries.iter().map(|entry| &entry.inner).collect();
+    let results = py.detach(|| core::verify_many(&entries, threads()));
+    let told = |result: core::Result<bool>| match result {
+        Ok(compared) => (compared, None),
+        Err(error) => (true, Some(error.to_string())),
+    };
+    results.into_iter().map(told).collect()
 }

@@ -46,7 +46,9 @@ pub(crate) fn checkpoint(error: Checkpoint) -> PyErr {
             classes::CheckpointNotFoundError::new_err(message)
         }
         Checkpoint::Exists { .. } => classes::CheckpointExistsError::new_err(message),
-        Checkpoint::Io { .. } => classes::CheckpointIOError::new_err(message),
+        Checkpoint::Io { .. } | Checkpoint::Gone { .. } | Checkpoint::NoSpace { .. } => {
+            classes::CheckpointIOError::new_err(message)
+        }
         _ => classes::CheckpointError::new_err(message),
     }
 }

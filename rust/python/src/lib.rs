@@ -6,6 +6,7 @@ mod checkpoint;
 mod errors;
 mod graph;
 mod plan;
+mod saving;
 mod variable;
 
 use pyo3::prelude::*;
@@ -16,11 +17,15 @@ mod _flowrs {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::checkpoint::{CheckpointEntry, Mapping, open_checkpoint, save_checkpoint};
+    use crate::checkpoint::{
+        CheckpointEntry, Mapping, OpenedCheckpoint, open_checkpoint, open_variable, verify_entries,
+    };
     #[pymodule_export]
     use crate::graph::GraphBuilder;
     #[pymodule_export]
     use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::saving::{StagedVariables, edit_checkpoint, save_checkpoint};
     #[pymodule_export]
     use crate::variable::{Variable, assign_variables};
 

@@ -5,20 +5,29 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{self as system, AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{
+    self as system, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RawDir, RenameFlags,
+    SeekFrom,
+};
 use rustix::io::Errno;
 
-use crate::storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage, not_a_regular_file};
+use crate::storage::{
+    Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage, not_a_regular_file,
+};
 
 /// From how many files on one flush of the whole file system is cheaper than one per file, even
 /// if it has to write what other programs left in memory.
 const FILES_FOR_BATCH: usize = 64;
+
+/// From which size on a file gets its room on the disk before it is written, and is flushed while
+/// it is written. For smaller ones that costs more than it gains.
+const LARGE: u64 = 1 << 20;
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,6 +39,25 @@ impl Storage for RealStorage {
     fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         LinuxDirectory::shared(system::open(path, flags, Mode::empty())?)
+    }
+
+    fn create_file(&self, path: &Path, size: u64) -> io::Result<Box<dyn NewFile>> {
+        let file = super::create_new_file(path)?;
+        let large = size >= LARGE;
+        if large {
+            match system::fallocate(&file, FallocateFlags::empty(), 0, size) {
+                // Not every file system can; then a full disk shows while writing.
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Box::new(LinuxNewFile { file, large, flushed: 0, written: 0 }))
+    }
+
+    fn available_space(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let found = system::statvfs(directory)?;
+        // File systems without a size of their own say 0 of everything.
+        Ok((found.f_blocks != 0).then(|| found.f_bavail.saturating_mul(found.f_frsize)))
     }
 
     fn make_durable(&self, files: &[PathBuf], directories: &[PathBuf]) -> io::Result<()> {
@@ -47,6 +75,13 @@ impl Storage for RealStorage {
     fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
+
+    fn exchange_directories(&self, one: &Path, other: &Path) -> io::Result<()> {
+        match system::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
+    }
 }
 
 /// Whether `syncfs` is known to write everything of this file system to its disk. On network
@@ -62,15 +97,82 @@ fn flushes_as_a_whole(directory: &fs::File) -> io::Result<bool> {
     Ok(matches!(file_system, EXT4 | XFS | BTRFS | F2FS | TMPFS))
 }
 
+/// Whether the files of this kind of file system come over a network or from another program.
+const fn is_remote(file_system: u32) -> bool {
+    const NFS: u32 = 0x6969;
+    const SMB: u32 = 0x517B;
+    const CIFS: u32 = 0xFF53_4D42;
+    const SMB2: u32 = 0xFE53_4D42;
+    const CEPH: u32 = 0x00C3_6400;
+    const LUSTRE: u32 = 0x0BD0_0BD0;
+    const FUSE: u32 = 0x6573_5546;
+    const NINE_P: u32 = 0x0102_1997;
+    const AFS: u32 = 0x5346_414F;
+    const GPFS: u32 = 0x4750_4653;
+    matches!(file_system, NFS | SMB | CIFS | SMB2 | CEPH | LUSTRE | FUSE | NINE_P | AFS | GPFS)
+}
+
+struct LinuxNewFile {
+    file: fs::File,
+    large: bool,
+    written: u64,
+    /// How much the system has been told to write to the disk.
+    flushed: u64,
+}
+
+impl NewFile for LinuxNewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut self.file, bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn start_flush(&mut self) {
+        let (Ok(from), Ok(length)) =
+            (i64::try_from(self.flushed), i64::try_from(self.written - self.flushed))
+        else {
+            return;
+        };
+        if self.large && length > 0 {
+            // SAFETY: the descriptor is open, and the call touches no memory of ours. What it
+            // returns does not matter: the flush that counts comes later.
+            unsafe {
+                libc::sync_file_range(
+                    self.file.as_raw_fd(),
+                    from,
+                    length,
+                    libc::SYNC_FILE_RANGE_WRITE,
+                );
+            }
+            self.flushed = self.written;
+        }
+    }
+}
+
 struct LinuxDirectory {
     descriptor: OwnedFd,
-    /// Listing moves the position of the descriptor, so that only one may list at a time.
-    listing: Mutex<()>,
+    /// Listing moves the position of the descriptor, so that only one may list at a time. Whether
+    /// it has been moved.
+    listed: Mutex<bool>,
 }
 
 impl LinuxDirectory {
     fn shared(descriptor: OwnedFd) -> io::Result<Arc<dyn Directory>> {
-        Ok(Arc::new(Self { descriptor, listing: Mutex::new(()) }))
+        Ok(Arc::new(Self { descriptor, listed: Mutex::new(false) }))
+    }
+
+    /// Opens the directory of a file below, if it is not this one; and the file's name.
+    fn innermost<'p>(&self, relative: &'p Path) -> io::Result<(Option<OwnedFd>, &'p OsStr)> {
+        let name = relative.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut inner: Option<OwnedFd> = None;
+        for part in relative.parent().unwrap_or_else(|| Path::new("")).components() {
+            let Component::Normal(part) = part else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            let outer = inner.as_ref().unwrap_or(&self.descriptor);
+            inner = Some(open_below(outer, part, OFlags::PATH | OFlags::DIRECTORY)?);
+        }
+        Ok((inner, name))
     }
 
     fn child_kind(&self, name: &OsStr) -> io::Result<Kind> {
@@ -81,8 +183,10 @@ impl LinuxDirectory {
 
 impl Directory for LinuxDirectory {
     fn list(&self, limit: usize) -> io::Result<Vec<Child>> {
-        let _one_at_a_time = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
-        system::seek(&self.descriptor, SeekFrom::Start(0))?;
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *listed, true) {
+            system::seek(&self.descriptor, SeekFrom::Start(0))?;
+        }
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut entries = RawDir::new(&self.descriptor, &mut buffer);
         let mut children = Vec::new();
@@ -114,20 +218,49 @@ impl Directory for LinuxDirectory {
     }
 
     fn open_file(&self, relative: &Path) -> io::Result<Box<dyn File>> {
-        let name = relative.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut inner: Option<OwnedFd> = None;
-        for part in relative.parent().unwrap_or_else(|| Path::new("")).components() {
-            let Component::Normal(part) = part else {
-                return Err(io::ErrorKind::InvalidInput.into());
-            };
-            let outer = inner.as_ref().unwrap_or(&self.descriptor);
-            inner = Some(open_below(outer, part, OFlags::PATH | OFlags::DIRECTORY)?);
-        }
+        let (inner, name) = self.innermost(relative)?;
         let directory = inner.as_ref().unwrap_or(&self.descriptor);
         // Should it be a pipe after all, opening it does not wait for a writer.
         let file = open_below(directory, name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         regular_size(&system::fstat(&file)?)?;
         Ok(Box::new(LinuxFile(file.into())))
+    }
+
+    fn read_file(&self, relative: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let (inner, name) = self.innermost(relative)?;
+        let directory = inner.as_ref().unwrap_or(&self.descriptor);
+        let file = open_below(directory, name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let size = regular_size(&system::fstat(&file)?)?;
+        let mut bytes = vec![0; usize::try_from(size).map_or(limit, |size| size.min(limit))];
+        let file = fs::File::from(file);
+        let mut length = 0;
+        while length < bytes.len() {
+            match file.read_at(&mut bytes[length..], length as u64) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn identity(&self) -> io::Result<Option<(u64, u64)>> {
+        let status = system::fstat(&self.descriptor)?;
+        Ok(Some((status.st_dev, status.st_ino)))
+    }
+
+    fn is_remote(&self) -> io::Result<bool> {
+        Ok(is_remote(system::fstatfs(&self.descriptor)?.f_type as u32))
+    }
+
+    fn link_file(&self, relative: &Path, path: &Path) -> io::Result<()> {
+        let (inner, name) = self.innermost(relative)?;
+        let directory = inner.as_ref().unwrap_or(&self.descriptor);
+        system::linkat(directory, name, CWD, path, AtFlags::empty())?;
+        let status = system::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        regular_size(&status).map(drop).inspect_err(|_| drop(fs::remove_file(path)))
     }
 }
 

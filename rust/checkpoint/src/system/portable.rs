@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage, not_a_regular_file};
+use crate::storage::{
+    Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage, not_a_regular_file,
+};
 
 /// The file system of a system for which there is nothing better.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +27,14 @@ impl Storage for PortableStorage {
         Ok(Arc::new(PortableDirectory { path }))
     }
 
+    fn create_file(&self, path: &Path, _size: u64) -> io::Result<Box<dyn NewFile>> {
+        Ok(Box::new(PortableNewFile(super::create_new_file(path)?)))
+    }
+
+    fn available_space(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     fn make_durable(&self, files: &[PathBuf], directories: &[PathBuf]) -> io::Result<()> {
         super::sync_each(files, directories)
     }
@@ -38,6 +48,18 @@ impl Storage for PortableStorage {
             }
             result => result,
         }
+    }
+
+    fn exchange_directories(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+struct PortableNewFile(fs::File);
+
+impl NewFile for PortableNewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut self.0, bytes)
     }
 }
 
@@ -62,6 +84,12 @@ impl PortableDirectory {
         }
         path.push(relative.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         Ok(path)
+    }
+
+    /// The path of a regular file below.
+    fn regular(&self, relative: &Path) -> io::Result<PathBuf> {
+        let path = self.below(relative)?;
+        if fs::symlink_metadata(&path)?.is_file() { Ok(path) } else { Err(not_a_regular_file()) }
     }
 }
 
@@ -88,15 +116,23 @@ impl Directory for PortableDirectory {
     }
 
     fn open_file(&self, relative: &Path) -> io::Result<Box<dyn File>> {
-        let path = self.below(relative)?;
-        if !fs::symlink_metadata(&path)?.is_file() {
-            return Err(not_a_regular_file());
-        }
-        let file = fs::File::open(path)?;
+        let file = fs::File::open(self.regular(relative)?)?;
         if !file.metadata()?.is_file() {
             return Err(not_a_regular_file());
         }
         Ok(Box::new(PortableFile(file)))
+    }
+
+    fn identity(&self) -> io::Result<Option<(u64, u64)>> {
+        Ok(None)
+    }
+
+    fn is_remote(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn link_file(&self, relative: &Path, path: &Path) -> io::Result<()> {
+        fs::hard_link(self.regular(relative)?, path)
     }
 }
 

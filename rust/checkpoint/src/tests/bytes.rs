@@ -87,8 +87,8 @@ fn a_saved_directory_is_exactly_this_tree() {
     for storage in STORAGES {
         let scratch = Scratch::new();
         let variables = [
-            Variable { name: "w", meta: meta(&[2, 1], DataType::Float), data: &weight },
-            Variable { name: "n/step", meta: meta(&[1], DataType::Int64), data: &step },
+            Variable { name: "w", meta: meta(&[2, 1], DataType::Float), data: weight[..].into() },
+            Variable { name: "n/step", meta: meta(&[1], DataType::Int64), data: step[..].into() },
         ];
         save(storage, &scratch.path("saved"), &variables, &quick()).expect("a save");
         assert_eq!(scratch.names("."), ["saved"]);

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::simulated::{Contents, Crash, Disk, SimulatedStorage};
-use super::{bytes_variable, effort};
-use crate::{Error, Opened, SaveOptions, Storage, Variable, open, save};
+use super::{bytes_variable, effort, quick};
+use crate::{Data, Error, Opened, SaveOptions, Storage, Variable, open, save};
 
 /// All files suffer the same, all directories too.
 struct Uniform {
@@ -94,7 +94,7 @@ impl Scene<'_> {
                     .iter()
                     .map(|variable| {
                         let meta = Some(variable.meta.clone());
-                        (variable.name.to_owned(), (meta, variable.data.to_vec()))
+                        (variable.name.to_owned(), (meta, bytes_of(variable)))
                     })
                     .collect();
                 assert_eq!(found, expected, "the marker promises the whole: {:?}", tree.keys());
@@ -109,6 +109,11 @@ impl Scene<'_> {
             other => panic!("{other:?} in {:?}", tree.keys()),
         }
     }
+}
+
+fn bytes_of(variable: &Variable<'_>) -> Vec<u8> {
+    let Data::Bytes(bytes) = variable.data else { panic!("bytes are saved") };
+    bytes.to_vec()
 }
 
 fn for_each_crash(disk: &Disk, seeds: u32, mut check: impl FnMut(Disk)) {
@@ -158,7 +163,7 @@ fn the_enumeration_notices_a_save_that_is_not_durable() {
     let data = [9; 2000];
     let path = Path::new("/careless");
     let storage = SimulatedStorage::new();
-    let careless = SaveOptions { durable: false };
+    let careless = quick();
     save(&storage, path, &[bytes_variable("a", &data)], &careless).expect("nothing fails");
 
     let mut half_written = 0;

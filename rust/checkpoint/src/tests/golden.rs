@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{STORAGES, Scratch, open_directory};
-use crate::{MapMode, SaveOptions, Variable, save};
+use super::{STORAGES, Scratch, open_directory, quick};
+use crate::{Data, MapMode, Variable, save};
 
 /// All files below a directory, by their path inside it.
 fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -50,12 +50,12 @@ fn golden_checkpoints_are_written_again_byte_for_byte() {
                 .map(|(entry, data)| Variable {
                     name: &entry.name,
                     meta: entry.meta.clone().expect("a description"),
-                    data,
+                    data: Data::Bytes(data),
                 })
                 .collect();
             let scratch = Scratch::new();
             let again = scratch.path(name);
-            save(storage, &again, &variables, &SaveOptions::default()).expect("a save");
+            save(storage, &again, &variables, &quick()).expect("a save");
             let (expected, found) = (files(&path), files(&again));
             assert!(expected.keys().eq(found.keys()), "{:?}", found.keys());
             for (file, contents) in &expected {

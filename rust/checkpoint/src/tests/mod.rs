@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::system::portable::PortableStorage;
-use crate::{Checkpoint, DataType, Meta, Opened, RealStorage, SaveOptions, Storage, Variable};
+use crate::{
+    Checkpoint, DataType, Durability, Meta, Opened, RealStorage, SaveOptions, Storage, Variable,
+};
 
 /// Both implementations of the real file system; a test of one is a test of the other.
 const STORAGES: [&dyn Storage; 2] = [&RealStorage, &PortableStorage];
@@ -67,11 +69,11 @@ impl Drop for Scratch {
 
 fn bytes_variable<'a>(name: &'a str, data: &'a [u8]) -> Variable<'a> {
     let meta = Meta { shape: vec![data.len()], data_type: DataType::UInt8 };
-    Variable { name, meta, data }
+    Variable { name, meta, data: data.into() }
 }
 
-fn quick() -> SaveOptions {
-    SaveOptions { durable: false }
+fn quick() -> SaveOptions<'static> {
+    SaveOptions { durability: Durability::Rename, checksum: false, ..SaveOptions::default() }
 }
 
 fn open_directory(storage: &dyn Storage, path: &Path) -> Checkpoint {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{STORAGES, Scratch, bytes_variable, open_directory, quick, refusal};
-use crate::{DataType, Error, MAX_NAME_PARTS, Meta, Variable, save};
+use crate::{Data, DataType, Error, MAX_NAME_PARTS, Meta, Variable, save};
 
 fn make_pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
@@ -67,14 +67,14 @@ fn save_refuses_data_that_does_not_fit() {
     for storage in STORAGES {
         let scratch = Scratch::new();
         let meta = Meta { shape: vec![2, 3], data_type: DataType::Float };
-        let short = Variable { name: "w", meta, data: &[0; 23] };
+        let short = Variable { name: "w", meta, data: Data::Bytes(&[0; 23]) };
         let error = save(storage, &scratch.path("saved"), &[short], &quick()).expect_err("short");
         assert_eq!(
             error.to_string(),
             "variable \"w\": expected 24 bytes for shape [2, 3] of kFloat, found 23"
         );
         let meta = Meta { shape: vec![], data_type: DataType::OFRecord };
-        let record = Variable { name: "r", meta, data: &[] };
+        let record = Variable { name: "r", meta, data: Data::Bytes(&[]) };
         let error = save(storage, &scratch.path("saved"), &[record], &quick()).expect_err("record");
         assert!(matches!(error, Error::InvalidData { .. }), "{error}");
         assert!(scratch.names(".").is_empty());

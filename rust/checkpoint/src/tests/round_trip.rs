@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::{STORAGES, Scratch, bytes_variable, effort, open_directory, quick};
 use crate::storage::{Child, Directory, File};
 use crate::{
-    DataType, Error, MapMode, Mapping, Meta, Opened, RealStorage, SaveOptions, Variable, open, save,
+    Data, DataType, Error, MapMode, Mapping, Meta, Opened, RealStorage, SaveOptions, Variable,
+    open, save,
 };
 
 #[test]
@@ -26,7 +27,7 @@ fn what_is_saved_durably_comes_back() {
             Variable {
                 name: "group/scalar",
                 meta: Meta { shape: vec![], data_type: DataType::Double },
-                data: &1.5f64.to_le_bytes(),
+                data: Data::Bytes(&1.5f64.to_le_bytes()),
             },
         ];
         save(storage, &path, &variables, &SaveOptions::default()).expect("a save");
@@ -40,12 +41,13 @@ fn what_is_saved_durably_comes_back() {
             let saved = variables.iter().find(|variable| variable.name == entry.name);
             let saved = saved.expect("a name that was saved");
             assert_eq!(entry.meta.as_ref(), Some(&saved.meta));
-            assert_eq!(entry.size, saved.data.len() as u64);
-            assert_eq!(entry.path_of_out, path.join(saved.name).join("out"));
-            assert_eq!(entry.map(MapMode::ReadOnly).expect("a mapping")[..], *saved.data);
-            let mut read = vec![0; saved.data.len()];
+            assert_eq!(entry.size, saved.data.length() as u64);
+            assert_eq!(entry.path_of_out(), path.join(saved.name).join("out"));
+            let Data::Bytes(data) = saved.data else { panic!("bytes were saved") };
+            assert_eq!(entry.map(MapMode::ReadOnly).expect("a mapping")[..], *data);
+            let mut read = vec![0; data.len()];
             entry.read_into(&mut read).expect("a read");
-            assert_eq!(read, saved.data);
+            assert_eq!(read, data);
         }
     }
 }
@@ -132,7 +134,7 @@ fn what_other_writers_leave_opens() {
         match open(storage, &scratch.path("old/dense")) {
             Ok(Opened::Variable(entry)) => {
                 assert_eq!((entry.name.as_str(), entry.meta.as_ref()), ("dense", Some(&meta)));
-                assert_eq!(entry.path_of_out, scratch.path("old/dense/out"));
+                assert_eq!(entry.path_of_out(), scratch.path("old/dense/out"));
                 assert_eq!(entry.map(MapMode::ReadOnly).expect("data")[..], [5; 8]);
             }
             other => panic!("expected a variable, found {other:?}"),
@@ -194,7 +196,8 @@ fn a_file_that_changes_after_opening_is_noticed() {
             }
         }
         fs::remove_file(path.join("a/out")).expect("removed");
-        assert!(matches!(entry.map(MapMode::ReadOnly), Err(Error::Io { operation: "open", .. })));
+        let error = entry.map(MapMode::ReadOnly).expect_err("no file");
+        assert!(error.to_string().contains("replaced or removed since it was opened"), "{error}");
         symlink("/dev/zero", path.join("a/out")).expect("a link");
         assert!(matches!(entry.map(MapMode::ReadOnly), Err(Error::Io { operation: "open", .. })));
     }
@@ -214,6 +217,18 @@ impl Directory for Shrinking {
 
     fn file_size(&self, _name: &std::ffi::OsStr) -> io::Result<u64> {
         Ok(10)
+    }
+
+    fn identity(&self) -> io::Result<Option<(u64, u64)>> {
+        Ok(None)
+    }
+
+    fn is_remote(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn link_file(&self, _relative: &Path, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn open_file(&self, _relative: &Path) -> io::Result<Box<dyn File>> {

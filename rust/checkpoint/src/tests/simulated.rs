@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::storage::{Child, Directory, File, Kind, MapMode, Mapping, Storage};
+use crate::storage::{Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage};
 
 /// What a disk writes at once: of a file that was being written, such parts survive a crash.
 const SECTOR: usize = 512;
@@ -29,6 +29,7 @@ enum Change {
     Add(OsString, usize),
     Remove(OsString),
     Rename { from: OsString, to: OsString, node: usize },
+    Exchange { one: (OsString, usize), other: (OsString, usize) },
 }
 
 impl Change {
@@ -40,13 +41,24 @@ impl Change {
                 entries.remove(from);
                 entries.insert(to.clone(), *node);
             }
+            Self::Exchange { one, other } => {
+                entries.insert(one.0.clone(), other.1);
+                entries.insert(other.0.clone(), one.1);
+            }
         }
     }
 }
 
-/// All files and directories; the first node is the root.
-#[derive(Clone)]
-pub(super) struct Disk(Vec<Node>);
+/// A disk as programs see it, and as it is.
+#[derive(Clone, Default)]
+pub(super) struct Disk {
+    /// All files and directories; the first one is the root.
+    nodes: Vec<Node>,
+    /// What it says is free.
+    pub(super) available: Option<u64>,
+    /// Whether names cannot be exchanged in one step.
+    pub(super) no_exchange: bool,
+}
 
 /// What a crash does to things that are not durable.
 pub(super) trait Crash {
@@ -104,7 +116,7 @@ impl Disk {
                 Node::Directory { seen: entries.clone(), durable: entries, pending: Vec::new() }
             }
         };
-        Self(self.0.iter().map(survivor).collect())
+        Self { nodes: self.nodes.iter().map(survivor).collect(), ..*self }
     }
 
     /// The most changes that any one directory has pending.
@@ -113,7 +125,7 @@ impl Disk {
             Node::File { .. } => 0,
             Node::Directory { pending, .. } => pending.len(),
         };
-        self.0.iter().map(pending).max().unwrap_or(0)
+        self.nodes.iter().map(pending).max().unwrap_or(0)
     }
 
     /// All paths as programs see them, with the contents of files.
@@ -121,7 +133,7 @@ impl Disk {
         let mut tree = BTreeMap::new();
         let mut left = vec![(PathBuf::from("/"), 0)];
         while let Some((path, node)) = left.pop() {
-            let contents = match &self.0[node] {
+            let contents = match &self.nodes[node] {
                 Node::File { seen, .. } => Some(seen.clone()),
                 Node::Directory { seen, .. } => {
                     left.extend(seen.iter().map(|(name, &node)| (path.join(name), node)));
@@ -143,21 +155,21 @@ impl Disk {
     }
 
     fn entries(&self, node: usize) -> io::Result<&Entries> {
-        match &self.0[node] {
+        match &self.nodes[node] {
             Node::Directory { seen, .. } => Ok(seen),
             Node::File { .. } => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     fn contents(&self, node: usize) -> io::Result<&[u8]> {
-        match &self.0[node] {
+        match &self.nodes[node] {
             Node::File { seen, .. } => Ok(seen),
             Node::Directory { .. } => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
     fn kind(&self, node: usize) -> Kind {
-        match self.0[node] {
+        match self.nodes[node] {
             Node::File { .. } => Kind::File,
             Node::Directory { .. } => Kind::Directory,
         }
@@ -165,7 +177,7 @@ impl Disk {
 
     fn change(&mut self, parent: &Path, change: Change) -> io::Result<()> {
         let parent = self.find(0, parent)?;
-        let Node::Directory { seen, pending, .. } = &mut self.0[parent] else {
+        let Node::Directory { seen, pending, .. } = &mut self.nodes[parent] else {
             return Err(io::ErrorKind::NotADirectory.into());
         };
         change.apply(seen);
@@ -177,9 +189,9 @@ impl Disk {
         if self.find(0, path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        self.0.push(node);
+        self.nodes.push(node);
         let (parent, name) = split(path)?;
-        self.change(parent, Change::Add(name, self.0.len() - 1))
+        self.change(parent, Change::Add(name, self.nodes.len() - 1))
     }
 
     fn remove(&mut self, path: &Path, kind: Kind) -> io::Result<()> {
@@ -196,7 +208,7 @@ impl Disk {
 
     fn make_durable(&mut self, path: &Path) -> io::Result<()> {
         let node = self.find(0, path)?;
-        match &mut self.0[node] {
+        match &mut self.nodes[node] {
             Node::File { seen, durable } => durable.clone_from(seen),
             Node::Directory { seen, durable, pending } => {
                 durable.clone_from(seen);
@@ -259,7 +271,7 @@ impl SimulatedStorage {
     pub(super) fn new() -> Self {
         let root =
             Node::Directory { seen: Entries::new(), durable: Entries::new(), pending: Vec::new() };
-        Self::on(Disk(vec![root]), None)
+        Self::on(Disk { nodes: vec![root], ..Disk::default() }, None)
     }
 
     pub(super) fn on(disk: Disk, fault: Option<Fault>) -> Self {
@@ -328,19 +340,15 @@ impl Storage for SimulatedStorage {
         self.change(|disk| disk.add(path, Node::Directory { seen, durable, pending }))
     }
 
-    fn write_new_file(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+    fn create_file(&self, path: &Path, _size: u64) -> io::Result<Box<dyn NewFile>> {
         let (seen, durable) = Default::default();
         self.change(|disk| disk.add(path, Node::File { seen, durable }))?;
-        for end in [contents.len() / 2, contents.len()] {
-            self.change(|disk| {
-                let node = disk.find(0, path)?;
-                if let Node::File { seen, .. } = &mut disk.0[node] {
-                    *seen = contents[..end].to_vec();
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
+        let node = self.state().disk.find(0, path)?;
+        Ok(Box::new(self.opened(node)))
+    }
+
+    fn available_space(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        self.look(|disk| Ok(disk.available))
     }
 
     fn make_durable(&self, files: &[PathBuf], directories: &[PathBuf]) -> io::Result<()> {
@@ -364,6 +372,18 @@ impl Storage for SimulatedStorage {
         })
     }
 
+    fn exchange_directories(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.change(|disk| {
+            if disk.no_exchange {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            let nodes = (disk.find(0, one)?, disk.find(0, other)?);
+            let ((parent, one), (same, other)) = (split(one)?, split(other)?);
+            assert_eq!(parent, same, "an exchange between directories is not one change");
+            disk.change(parent, Change::Exchange { one: (one, nodes.0), other: (other, nodes.1) })
+        })
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.change(|disk| disk.remove(path, Kind::File))
     }
@@ -379,7 +399,42 @@ struct Opened {
     node: usize,
 }
 
+impl NewFile for Opened {
+    /// In two steps, so that a crash can come between them.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for half in [&bytes[..bytes.len() / 2], &bytes[bytes.len() / 2..]] {
+            self.storage.change(|disk| {
+                if let Node::File { seen, .. } = &mut disk.nodes[self.node] {
+                    seen.extend_from_slice(half);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
 impl Directory for Opened {
+    fn identity(&self) -> io::Result<Option<(u64, u64)>> {
+        self.storage.look(|_| Ok(Some((0, self.node as u64))))
+    }
+
+    fn is_remote(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn link_file(&self, relative: &Path, path: &Path) -> io::Result<()> {
+        self.storage.change(|disk| {
+            let node = disk.find(self.node, relative)?;
+            disk.contents(node)?;
+            if disk.find(0, path).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let (parent, name) = split(path)?;
+            disk.change(parent, Change::Add(name, node))
+        })
+    }
+
     fn list(&self, limit: usize) -> io::Result<Vec<Child>> {
         self.storage.look(|disk| {
             let child = |(name, &node): (&OsString, &usize)| Child {

@@ -1,0 +1,31 @@
+"""Checkpoints: variables on a disk, in the directory format of OneFlow.
+
+``save`` writes a directory whole or not at all, ``get`` opens one without reading it, and
+``load_variables`` gives the values to the session's variables, all or none of them. ``update``,
+``rename`` and ``drop`` change a checkpoint in one step.
+"""
+
+from __future__ import annotations
+
+from flowrs.checkpoint.blob import FileBackendVariableBlob
+from flowrs.checkpoint.loading import LoadReport, Mismatch, load_variables
+from flowrs.checkpoint.reading import Checkpoint, VerifyReport, get
+from flowrs.checkpoint.saving import PendingSave, drop, rename, save, update
+from flowrs.checkpoint.values import Path, Value
+
+__all__ = [
+    "Checkpoint",
+    "FileBackendVariableBlob",
+    "LoadReport",
+    "Mismatch",
+    "Path",
+    "PendingSave",
+    "Value",
+    "VerifyReport",
+    "drop",
+    "get",
+    "load_variables",
+    "rename",
+    "save",
+    "update",
+]
