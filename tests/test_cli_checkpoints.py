@@ -296,7 +296,93 @@ class TestConvert:
             assert "(100 %)" in run(*words)[2]
 
 
-COMMANDS = ["ls", "show", "diff", "convert"]
+#: A process that is not running: the largest number that one can have, which none gets.
+NOBODY = 2**31 - 1
+
+
+@pytest.mark.usefixtures("models")
+class TestClean:
+    @pytest.fixture(autouse=True)
+    def no_silence_needed(self, monkeypatch):
+        monkeypatch.setattr("flowrs._leftovers._SECONDS_OF_SILENCE", -1.0)
+
+    def leftover(self, name="models", process=NOBODY, number="0123456789abcdef", whole=False):
+        path = f".{name}.tmp-{process}-{number}"
+        os.makedirs(f"{path}/a/b")
+        for file in ("a/b/out", "a/b/meta", "flowrs.json", *["snapshot_done"] * whole):
+            with open(f"{path}/{file}", "w") as written:
+                written.write("12345")
+        return path
+
+    def test_what_dead_processes_left_is_removed(self, run):
+        self.leftover()
+        self.leftover(number="f" * 16, whole=True)
+        with open(f".w.npz.tmp-{NOBODY}-{'0' * 16}", "w") as file:
+            file.write("x" * 10)
+        code, out, err = run("clean", "--dry-run")
+        assert (code, err) == (0, "") and out.endswith("\nwould remove 3 of 3, 45 B\n")
+        assert len(os.listdir()) == 4
+        code, out, _ = run("clean")
+        assert code == 0 and out.endswith("\nremoved 3 of 3, 45 B\n")
+        assert os.listdir() == ["models"]
+        assert run("clean") == (0, "nothing to remove in .\n", "")
+
+    def test_what_may_be_needed_is_kept_and_the_reason_told(self, run):
+        self.leftover(process=os.getpid())
+        foreign = self.leftover(number="1" * 16)
+        with open(f"{foreign}/a/thesis.txt", "w") as file:
+            file.write("text")
+        linked = self.leftover(number="2" * 16)
+        os.symlink("/", f"{linked}/a/c")
+        self.leftover(name="lost", whole=True)
+        before = sorted(os.listdir())
+        code, out, _ = run("clean")
+        assert code == 0 and sorted(os.listdir()) == before
+        lines = dict(line.strip().split("  ", 1) for line in out.splitlines()[:4])
+        kept = {name.strip("."): text.split("kept: it ")[1] for name, text in lines.items()}
+        assert kept[f"models.tmp-{os.getpid()}-0123456789abcdef"].startswith("process ")
+        assert kept[foreign.strip(".")] == "holds a/thesis.txt, which is no part of a save"
+        assert kept[linked.strip(".")] == "holds a/c, which is no part of a save"
+        assert out.endswith("\nremoved 0 of 4, 0 B\n")
+
+    def test_a_whole_checkpoint_without_its_name_is_kept(self, run):
+        path = self.leftover(name="lost", whole=True)
+        assert "it is whole while lost is missing: rename it" in run("clean")[1]
+        os.makedirs("lost")
+        run("clean")
+        assert not os.path.exists(path)
+
+    def test_what_was_just_written_is_kept(self, run, monkeypatch):
+        path = self.leftover()
+        monkeypatch.setattr("flowrs._leftovers._SECONDS_OF_SILENCE", 60.0)
+        assert "it was written less than a minute ago" in run("clean")[1]
+        for folder, _, files in os.walk(path):
+            for name in ["", *files]:
+                os.utime(os.path.join(folder, name), (1e9, 1e9))
+        code, found = answer(run, "clean")
+        assert code == 0 and found["leftovers"][0]["removed"] and not os.path.exists(path)
+
+    def test_similar_names_are_not_looked_at(self, run):
+        names = ["models.tmp-1-0123456789abcdef", ".models.tmp-1-123", ".models.tmp-x-" + "0" * 16]
+        for name in names:
+            os.makedirs(name)
+        assert run("clean", ".") == (0, "nothing to remove in .\n", "")
+        assert set(names) < set(os.listdir())
+        assert run("clean", "absent")[0] == 1
+
+    def test_a_killed_conversion_is_cleaned_away(self, run):
+        program = (
+            "import os, sys\n"
+            "from flowrs.formats import convert\n"
+            "kill = lambda done, total: os.kill(os.getpid(), 9)\n"
+            "convert('models', 'w.safetensors', progress=kill)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+        assert done.returncode == -9 and len(os.listdir()) == 2
+        assert "removed 1 of 1" in run("clean")[1] and os.listdir() == ["models"]
+
+
+COMMANDS = ["ls", "show", "diff", "convert", "clean"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

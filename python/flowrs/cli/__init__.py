@@ -23,6 +23,7 @@ commands about checkpoints:
   flowrs show PATH        what the numbers are like; NaN, histograms
   flowrs diff A B         how two checkpoints differ
   flowrs convert A B      to and from safetensors and npz, and from PyTorch
+  flowrs clean FOLDER     remove what interrupted saves left behind
 """
 
 _EXAMPLES = """\
@@ -65,7 +66,7 @@ examples:
 
 #: The commands about checkpoints: each is a module of its own, loaded when it is asked for. The
 #: number is the exit code when the command fails; 1 is an answer of ``diff``.
-_CHECKPOINT_COMMANDS = {"ls": 1, "show": 1, "diff": 2, "convert": 1}
+_CHECKPOINT_COMMANDS = {"ls": 1, "show": 1, "diff": 2, "convert": 1, "clean": 1}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
