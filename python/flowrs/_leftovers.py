@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
-import shutil
 import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowrs.errors import CheckpointError, CheckpointIOError
+from flowrs.errors import CheckpointError, CheckpointIOError, CheckpointNotFoundError
 
 MARKER = "snapshot_done"
 
@@ -154,6 +152,7 @@ def remove(path: Path) -> None:
         path: the directory or file.
 
     Raises:
+        CheckpointNotFoundError: there is nothing.
         CheckpointError: something in it is no part of a checkpoint; nothing was removed.
         CheckpointIOError: the operating system refused.
     """
@@ -167,12 +166,16 @@ def remove(path: Path) -> None:
             path.unlink()
             return
         if not _HIDDEN.fullmatch(path.name):
-            hidden = f".{path.name[:180]}.tmp-{os.getpid()}-{secrets.token_hex(8)}"
+            hidden = f".{path.name[:180]}.tmp-{os.getpid()}-{os.urandom(8).hex()}"
             path = path.rename(path.with_name(hidden))
         # Without its marker it is no whole checkpoint that somebody may want back.
         with contextlib.suppress(FileNotFoundError):
             (path / MARKER).unlink()
+        import shutil  # loads decompressors
+
         shutil.rmtree(path)
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError(f"{path} is not there any more") from error
     except OSError as error:
         if isinstance(error, CheckpointError):
             raise

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from flowrs.checkpoint.blob import FileBackendVariableBlob
 from flowrs.checkpoint.loading import LoadReport, Mismatch, load_variables
+from flowrs.checkpoint.manager import CheckpointManager, SavedCheckpoint
 from flowrs.checkpoint.reading import Checkpoint, VerifyReport, get
 from flowrs.checkpoint.saving import PendingSave, drop, rename, save, update
 from flowrs.checkpoint.values import Path, Value
 
 __all__ = [
     "Checkpoint",
+    "CheckpointManager",
     "FileBackendVariableBlob",
     "LoadReport",
     "Mismatch",
     "Path",
     "PendingSave",
+    "SavedCheckpoint",
     "Value",
     "VerifyReport",
     "drop",
