@@ -294,6 +294,51 @@ class TestConvert:
                 convert(snapshot, tmp_path / name, exclude=["step"])
         assert sorted(os.listdir(tmp_path)) == before
 
+    def test_checkpoints_are_replaced_when_asked(self, tmp_path, snapshot):
+        flow.save({"w": np.ones(2)}, tmp_path / "x")
+        with pytest.raises(CheckpointExistsError):
+            convert(snapshot, tmp_path / "x")
+        convert(snapshot, tmp_path / "x", overwrite=True)
+        same(in_checkpoint(tmp_path / "x"), STORABLE)
+        (tmp_path / "x" / "thesis.txt").write_text("mine")
+        with pytest.raises(CheckpointExistsError, match=r"thesis\.txt"):
+            convert(snapshot, tmp_path / "x", overwrite=True)
+
+    def test_metadata_go_along(self, tmp_path):
+        metadata = {"note": "good", "epochs": [1, 2]}
+        flow.checkpoint.save(tmp_path / "x", {"w": np.ones(2)}, metadata=metadata)
+        convert(tmp_path / "x", tmp_path / "y")
+        assert flow.checkpoint.get(tmp_path / "y").metadata == metadata
+        convert(tmp_path / "x", tmp_path / "x.safetensors")
+        text = {"note": "good", "epochs": "[1, 2]"}
+        assert open_tensors(tmp_path / "x.safetensors").metadata == text
+        convert(tmp_path / "x.safetensors", tmp_path / "z")
+        assert flow.checkpoint.get(tmp_path / "z").metadata == text
+        (tmp_path / "x" / "flowrs.json").write_text("{")
+        result = convert(tmp_path / "x", tmp_path / "x.npz")
+        assert result.left_out == [str(tmp_path / "x" / "flowrs.json")]
+
+    def test_types_of_later_versions_stay_what_they_are(self, tmp_path):
+        flow.save({"b": np.zeros(3, np.uint8), "f": np.zeros(2, np.float16)}, tmp_path / "x")
+        for name, kind, size, data in [
+            ("b", "kBool", 3, b"\0\1\1"),
+            ("f", "kBFloat16", 2, b"\x80\x3f\0\0"),
+        ]:
+            meta = f"shape {{\n  dim: {size}\n}}\ndata_type: {kind}\n"
+            (tmp_path / "x" / name / "meta").write_text(meta)
+            (tmp_path / "x" / name / "out").write_bytes(data)
+        assert convert(tmp_path / "x", tmp_path / "y").widened == []
+        for name in ("b", "f"):
+            assert (tmp_path / "y" / name / "out").read_bytes() == (
+                tmp_path / "x" / name / "out"
+            ).read_bytes()
+        assert [one.type.name for one in open_tensors(tmp_path / "y").tensors] == [
+            "bool",
+            "bfloat16",
+        ]
+        assert convert(tmp_path / "y", tmp_path / "y.npz").widened == ["f"]
+        assert in_npz(tmp_path / "y.npz")["b"].tolist() == [False, True, True]
+
     @pytest.mark.parametrize("name", ["x.pt", "x.h5", "x.PTH"])
     def test_targets_that_are_not_written(self, tmp_path, snapshot, name):
         with pytest.raises(ArgumentError, match="not written"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -84,7 +83,7 @@ def convert(
         include: patterns such as ``"dense*"``; only tensors that match one are converted.
         exclude: patterns; tensors that match one are not converted.
         strip: what is taken off the beginning of names that begin with it.
-        overwrite: whether a file of the target's name is replaced.
+        overwrite: whether a file or checkpoint of the target's name is replaced.
         progress: called with the bytes that are done and all bytes.
 
     Returns:
@@ -107,7 +106,7 @@ def convert(
     """
     place = os.fspath(target)
     target_format = format_of_target(place)
-    _check_room(place, overwrite and target_format != "checkpoint")
+    _check_room(place, overwrite)
     opened = open_tensors(source)
     tensors = [_storable(one, opened) for one in _selected(opened, include, exclude, strip)]
     done, total = 0, sum(tensor.size_in_bytes for tensor in tensors)
@@ -120,8 +119,9 @@ def convert(
 
     widened: list[str] = []
     if target_format == "checkpoint":
-        widened = [tensor.name for tensor in tensors if tensor.type is BFLOAT16]
-        _save(place, tensors, advance)
+        widened = [one.name for one in tensors if one.type is BFLOAT16 and one.blob is None]
+        values = values_for_checkpoint(tensors, advance)
+        checkpoint.save(place, values, overwrite=overwrite, metadata=opened.metadata or None)
     else:
         with _new_file(place, overwrite) as file:
             if target_format == "npz":
@@ -155,7 +155,7 @@ def _check_room(target: str, overwrite: bool) -> None:
     if not os.path.lexists(target) or (overwrite and os.path.isfile(target)):
         return
     if os.path.isdir(target) and format_of_target(target) == "checkpoint":
-        return  # Saving says whether it is empty.
+        return  # Saving says whether it is empty, or may be replaced.
     hint = "" if os.path.isdir(target) else ", or replace the file with overwrite"
     raise CheckpointExistsError(f"{target} exists already; choose another name{hint}")
 
@@ -197,7 +197,20 @@ def _storable(tensor: Tensor, file: TensorFile) -> Tensor:
     return tensor
 
 
-def _save(target: str, tensors: list[Tensor], advance: Callable[[int], None]) -> None:
+def values_for_checkpoint(
+    tensors: Sequence[Tensor], advance: Callable[[int], None] = lambda count: None
+) -> dict[str, checkpoint.Value]:
+    """What to give ``flow.checkpoint.save`` or ``update`` to store tensors.
+
+    bfloat16 of other files becomes float32.
+
+    Args:
+        tensors: the tensors.
+        advance: told the bytes of each tensor.
+
+    Raises:
+        CheckpointError: a checkpoint has not the type of one of them.
+    """
     lacking = [f"{one.name} ({one.type.name})" for one in tensors if not _type_in_checkpoint(one)]
     if lacking:
         more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
@@ -205,14 +218,16 @@ def _save(target: str, tensors: list[Tensor], advance: Callable[[int], None]) ->
             f"a checkpoint has no type for {', '.join(lacking[:6])}{more}; exclude what you do not "
             "need"
         )
-    arrays: dict[str, Array] = {}
+    values: dict[str, checkpoint.Value] = {}
     for tensor in tensors:
-        arrays[tensor.name] = _in_order(tensor)
+        values[tensor.name] = _in_order(tensor) if tensor.blob is None else tensor.blob
         advance(tensor.size_in_bytes)
-    checkpoint.save(target, arrays)
+    return values
 
 
 def _type_in_checkpoint(tensor: Tensor) -> ElementType | None:
+    if tensor.blob is not None:
+        return tensor.type
     if tensor.type is BFLOAT16:
         return FLOAT32
     return tensor.type if tensor.type.kind and tensor.type.name != "bool" else None
@@ -247,7 +262,7 @@ def _new_file(path: str, overwrite: bool) -> Iterator[BinaryIO]:
     """A file that appears under its name, durably, when all of it has been written."""
     folder, name = os.path.split(path)
     # The form of the names of unfinished checkpoints, so that they are cleared away alike.
-    hidden = f".{name[:180]}.tmp-{os.getpid()}-{secrets.token_hex(8)}"
+    hidden = f".{name[:180]}.tmp-{os.getpid()}-{os.urandom(8).hex()}"
     temporary = os.path.join(folder, hidden)
     try:
         with open(temporary, "xb") as file:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import numpy as np
 
 from flowrs import checkpoint
 from flowrs.checkpoint import FileBackendVariableBlob
+from flowrs.errors import CheckpointError
 from flowrs.formats.tensors import BY_KIND, UNKNOWN, Array, Tensor, TensorFile
 
 
@@ -25,23 +27,27 @@ def read(path: str) -> TensorFile:
         CheckpointError: it is no checkpoint, or damaged.
     """
     opened = checkpoint.get(path)
-    single = isinstance(opened, FileBackendVariableBlob)
-    blobs = [opened] if isinstance(opened, FileBackendVariableBlob) else list(opened.values())
-    tensors = [_tensor(blob) for blob in sorted(blobs, key=lambda blob: blob.name)]
-    return TensorFile(path, "variable" if single else "checkpoint", tensors)
+    if isinstance(opened, FileBackendVariableBlob):
+        return TensorFile(path, "variable", [_tensor(opened)])
+    left_out = list(opened.ignored)
+    try:
+        metadata = opened.metadata
+    except CheckpointError:
+        metadata = {}
+        left_out.append(os.path.join(path, "flowrs.json"))
+    return TensorFile(path, "checkpoint", [*map(_tensor, opened.values())], left_out, metadata)
 
 
 def _tensor(blob: FileBackendVariableBlob) -> Tensor:
     if blob.shape is None or blob.kind not in BY_KIND:
         shape = (blob.size_in_bytes,)
-        return Tensor(blob.name, UNKNOWN, shape, partial(_bytes, blob.file_path, shape))
+        load = partial(blob.values, shape, UNKNOWN.stored)
+        return Tensor(blob.name, UNKNOWN, shape, load, blob)
     element_type = BY_KIND[blob.kind]
-    return Tensor(blob.name, element_type, blob.shape, partial(_load, blob, element_type.stored))
+    load = partial(_mapped, blob, element_type.stored)
+    return Tensor(blob.name, element_type, blob.shape, load, blob)
 
 
-def _load(blob: FileBackendVariableBlob, stored: np.dtype[np.generic]) -> Array:
+def _mapped(blob: FileBackendVariableBlob, stored: np.dtype[np.generic]) -> Array:
+    """Mapped also where reading is quicker, since that would need memory for all of it."""
     return blob.memmap().view(np.ndarray).view(stored)
-
-
-def _bytes(file_path: str, shape: tuple[int, ...]) -> Array:
-    return np.memmap(file_path, np.uint8, "r", shape=shape) if shape[0] else np.empty(0, np.uint8)

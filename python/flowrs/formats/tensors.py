@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from flowrs.checkpoint import FileBackendVariableBlob
 from flowrs.errors import CheckpointError, CheckpointIOError, CheckpointNotFoundError
 
 Array = npt.NDArray[Any]
@@ -91,12 +92,14 @@ class Tensor:
         type: its element type.
         shape: extent of each dimension.
         load: maps the elements, as ``type.stored`` in any byte order and with any strides.
+        blob: the variable of a checkpoint that it is, or None.
     """
 
     name: str
     type: ElementType
     shape: tuple[int, ...]
     load: Callable[[], Array] = field(repr=False, compare=False)
+    blob: FileBackendVariableBlob | None = field(default=None, repr=False, compare=False)
 
     @property
     def elements(self) -> int:
