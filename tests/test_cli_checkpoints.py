@@ -296,6 +296,142 @@ class TestConvert:
             assert "(100 %)" in run(*words)[2]
 
 
+@pytest.mark.usefixtures("models")
+class TestVerify:
+    def test_whole_checkpoints(self, run):
+        assert run("verify", "models") == (0, "4 variables, 52 B: 4 verified\n", "")
+        assert run("verify", "models", "dense*", "--require-checksums")[0] == 0
+
+    def test_damage_is_found_and_named(self, run):
+        with open("models/dense1-weight/out", "r+b") as file:
+            file.write(b"x")
+        code, out, _ = run("verify", "models")
+        assert code == 1 and rows(out)[0] == ["damaged", "what is wrong"]
+        assert rows(out)[1][0] == "dense1-weight" and "checksum" in rows(out)[1][1]
+        assert out.endswith("\n4 variables, 52 B: 3 verified, 1 damaged\n")
+        code, found = answer(run, "verify", "models")
+        assert code == 1 and list(found["damaged"]) == ["dense1-weight"]
+        assert run("verify", "models", "scale")[0] == 0
+
+    def test_without_checksums(self, run):
+        flow.checkpoint.save("plain", WEIGHTS, checksum=False)
+        code, out, _ = run("verify", "plain", "scale")
+        assert code == 0 and out == (
+            "1 variable, 8 B: 0 verified, 1 without checksum\nwithout checksum: scale\n"
+        )
+        assert run("verify", "plain", "--require-checksums")[0] == 1
+
+    def test_other_formats(self, run):
+        for name in ("w.safetensors", "w.npz"):
+            convert("models", name)
+        assert answer(run, "verify", "w.safetensors")[1]["unchecked"] == sorted(WEIGHTS)
+        assert answer(run, "verify", "w.npz")[1]["verified"] == sorted(WEIGHTS)
+        # Larger than what is read of it when the file is opened.
+        np.savez("big.npz", w=np.zeros(100_000))
+        with open("big.npz", "r+b") as file:
+            file.seek(400_000)
+            file.write(b"x")
+        assert run("verify", "big.npz")[0] == 1
+
+
+@pytest.mark.usefixtures("models")
+class TestEditing:
+    def names(self):
+        return sorted(flow.load("models"))
+
+    def test_update_from_another_checkpoint_or_file(self, run):
+        other = {"scale": np.array(7.0), "new": np.ones(2, np.float32), "step": np.array(3)}
+        flow.save(other, "other")
+        convert("other", "other.npz")
+        code, out, err = run("update", "models", "other", "scale", "new")
+        assert (code, out, err) == (0, "changed 1: scale\nadded 1: new\n", "")
+        assert self.names() == sorted([*WEIGHTS, "new"])
+        assert flow.load("models")["scale"].numpy() == 7
+        code, found = answer(run, "update", "models", "other.npz")
+        assert code == 0 and (found["changed"], found["added"]) == (["new", "scale"], ["step"])
+        assert run("verify", "models")[0] == 0
+
+    def test_update_fills_with_a_number(self, run):
+        words = ["--fill", f"{STEP}=0", "--fill", "dense1-weight=-1.5"]
+        assert run("update", "models", *words)[0] == 0
+        opened = flow.load("models")
+        assert opened[STEP].numpy().tolist() == [0] and opened.step == 0
+        assert opened["dense1-weight"].numpy().tolist() == [[-1.5] * 3] * 2
+        for rule in ("nothing=1", f"{STEP}=1.5", f"{STEP}={2**63}", "scale=x", "scale"):
+            code, out, err = run("update", "models", "--fill", rule)
+            assert (code, out) == (1, "") and "--fill" in err
+        assert run("update", "models")[0] == 2
+
+    def test_rename(self, run):
+        code, out, _ = run("rename", "models", "scale=a/b", "dense1-bias=scale")
+        assert (code, out) == (0, "scale -> a/b\ndense1-bias -> scale\n")
+        assert self.names() == sorted([STEP, "a/b", "dense1-weight", "scale"])
+        for rules in (["x=y"], ["scale"], ["scale="], ["scale=a", "scale=b"], ["scale=../x"]):
+            assert run("rename", "models", *rules)[0] == 1
+        assert self.names() == sorted([STEP, "a/b", "dense1-weight", "scale"])
+        assert answer(run, "rename", "models", "a/b=c")[1]["renamed"] == {"a/b": "c"}
+
+    def test_drop(self, run):
+        code, out, _ = run("drop", "models", "dense1*", "--dry-run")
+        assert code == 0 and len(self.names()) == 4
+        assert out == "dense1-bias\ndense1-weight\nwould drop 2 variables, 36 B\n"
+        assert run("drop", "models", "dense1*")[1].endswith("\ndropped 2 variables, 36 B\n")
+        assert self.names() == [STEP, "scale"]
+        assert answer(run, "drop", "models", "scale")[1]["dropped"] == ["scale"]
+        assert run("drop", "models", "scale")[0] == 1
+
+
+class TestPrune:
+    @pytest.fixture(autouse=True)
+    def runs(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        manager = flow.checkpoint.CheckpointManager("runs")
+        for step, loss in ((100, 0.5), (200, 0.25), (300, 0.75), (1000, 1.0)):
+            manager.save(step, {"loss": loss}, {"w": np.ones(2)})
+        return manager
+
+    def test_what_nothing_asks_to_keep_is_removed(self, run, runs):
+        words = ["prune", "runs", "--keep-last", "1", "--keep-best", "loss:min"]
+        code, out, _ = run(*words, "--dry-run")
+        assert code == 0 and rows(out) == [
+            ["checkpoint", "step", "loss", "verdict"],
+            ["step_00000100", "100", "0.5", "would remove"],
+            ["step_00000200", "200", "0.25", "kept"],
+            ["step_00000300", "300", "0.75", "would remove"],
+            ["step_00001000", "1,000", "1", "kept"],
+        ]
+        assert out.endswith("\nwould remove 2 of 4 checkpoints\n") and len(runs.list()) == 4
+        code, found = answer(run, *words)
+        assert code == 0 and (found["removed"], found["kept"]) == ([100, 300], [200, 1000])
+        assert sorted(os.listdir("runs")) == ["step_00000200", "step_00001000"]
+
+    @pytest.mark.parametrize(
+        ("rule", "kept"),
+        [
+            (["--keep-every=300"], [300, 1000]),
+            (["--keep-best=loss:max:2"], [300, 1000]),
+            (["--keep-best=no:such:max"], [1000]),
+        ],
+    )
+    def test_rules(self, run, rule, kept):
+        assert answer(run, "prune", "runs", *rule)[1]["kept"] == kept
+
+    def test_mistakes(self, run, runs):
+        assert run("prune", "runs")[0] == 2
+        assert run("prune", "runs", "--keep-best", "loss")[0] == 2
+        for words in (["--keep-last=0"], ["--keep-best=loss:best"]):
+            assert run("prune", "runs", *words)[0] == 1
+        assert run("prune", "absent", "--keep-last=1")[0] == 1
+        code, out, _ = run("prune", "runs", "--keep-last=1", "--prefix=x")
+        assert code == 0 and "no checkpoint of a manager with the prefix x" in out
+        assert len(runs.list()) == 4
+
+    def test_ls_shows_the_metrics(self, run):
+        out = run("ls", "runs")[1]
+        assert rows(out)[0] == ["checkpoint", "variables", "size", "step", "saved", "loss"]
+        assert [row[5] for row in rows(out)[1:]] == ["0.5", "0.25", "0.75", "1"]
+
+
 #: A process that is not running: the largest number that one can have, which none gets.
 NOBODY = 2**31 - 1
 
@@ -382,7 +518,9 @@ class TestClean:
         assert "removed 1 of 1" in run("clean")[1] and os.listdir() == ["models"]
 
 
-COMMANDS = ["ls", "show", "diff", "convert", "clean"]
+COMMANDS = [
+    "ls", "show", "diff", "verify", "convert", "update", "rename", "drop", "prune", "clean",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

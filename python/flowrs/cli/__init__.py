@@ -22,7 +22,12 @@ commands about checkpoints:
   flowrs ls PATH          list variables, or the checkpoints of a folder
   flowrs show PATH        what the numbers are like; NaN, histograms
   flowrs diff A B         how two checkpoints differ
+  flowrs verify PATH      whether the bytes are those that were saved
   flowrs convert A B      to and from safetensors and npz, and from PyTorch
+  flowrs update A B       give variables other values, or add some
+  flowrs rename A X=Y     give variables other names
+  flowrs drop A X         remove variables
+  flowrs prune FOLDER     remove the checkpoints of a run that nothing asks to keep
   flowrs clean FOLDER     remove what interrupted saves left behind
 """
 
@@ -66,7 +71,18 @@ examples:
 
 #: The commands about checkpoints: each is a module of its own, loaded when it is asked for. The
 #: number is the exit code when the command fails; 1 is an answer of ``diff``.
-_CHECKPOINT_COMMANDS = {"ls": 1, "show": 1, "diff": 2, "convert": 1, "clean": 1}
+_CHECKPOINT_COMMANDS = {
+    "ls": 1,
+    "show": 1,
+    "diff": 2,
+    "verify": 1,
+    "convert": 1,
+    "update": 1,
+    "rename": 1,
+    "drop": 1,
+    "prune": 1,
+    "clean": 1,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -73,12 +73,7 @@ def _print(done: Conversion) -> None:
     print(f"{done.source} ({done.source_format}) -> {done.target} ({done.target_format})")
     print(f"{variables}, {size}")
     if done.widened:
-        names = _some(done.widened)
+        names = output.some_names(done.widened)
         print(f"float32 now, since {done.target_format} has no bfloat16: {names}")
     if done.left_out:
-        print(f"left out, since they are no tensors: {_some(done.left_out)}")
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(map(output.printable, names[:most]))
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+        print(f"left out, since they are no tensors: {output.some_names(done.left_out)}")

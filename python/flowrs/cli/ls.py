@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flowrs._terminal import format_bytes, table
+from flowrs.checkpoint.manager import saved_record
 from flowrs.cli import output
 from flowrs.errors import CheckpointError
 from flowrs.formats import Tensor, TensorFile, open_tensors
@@ -131,6 +132,8 @@ def _print_variables(file: TensorFile, tensors: list[Tensor]) -> None:
         print(table(rows, ["name", "type", "shape", "elements", "size"], "lllrr"))
         print()
     print(summary(file, tensors))
+    if file.format == "checkpoint" and file.left_out:
+        output.warn(f"not looked into: {output.some_names(file.left_out)}")
     if _complete(file) is False:
         output.warn(f"{file.path} has no {_MARKER}: perhaps its saving was not finished")
 
@@ -159,6 +162,7 @@ class _Row:
     size: int
     step: int | None
     saved: float
+    metrics: dict[str, float]
     problem: str | None = None
 
 
@@ -174,6 +178,7 @@ def _list_folder(folder: str, paths: list[Path], as_json: bool) -> None:
                         "variables": row.variables,
                         "size_in_bytes": row.size,
                         "step": row.step,
+                        "metrics": row.metrics,
                         "saved": _time(row.saved, "T"),
                         "problem": row.problem,
                     }
@@ -182,6 +187,7 @@ def _list_folder(folder: str, paths: list[Path], as_json: bool) -> None:
             }
         )
         return
+    metrics = list(dict.fromkeys(metric for row in rows for metric in row.metrics))
     cells = [
         [
             output.printable(row.path.name),
@@ -189,10 +195,12 @@ def _list_folder(folder: str, paths: list[Path], as_json: bool) -> None:
             "" if row.problem else format_bytes(row.size),
             "" if row.step is None else f"{row.step:,}",
             _time(row.saved, " "),
+            *(output.number_text(row.metrics.get(metric)) for metric in metrics),
         ]
         for row in rows
     ]
-    print(table(cells, ["checkpoint", "variables", "size", "step", "saved"], "lrrrl"))
+    header = ["checkpoint", "variables", "size", "step", "saved", *map(output.printable, metrics)]
+    print(table(cells, header, "lrrrl" + "r" * len(metrics)))
     total = sum(row.size for row in rows)
     print(f"\n{output.count_text(len(rows), 'checkpoint')}, {format_bytes(total)}")
 
@@ -202,8 +210,17 @@ def _row(path: Path) -> _Row:
     try:
         file = open_tensors(path)
     except CheckpointError:
-        return _Row(path, 0, 0, None, saved, "damaged")
-    return _Row(path, len(file.tensors), file.size_in_bytes, step_of(file), saved)
+        return _Row(path, 0, 0, None, saved, {}, "damaged")
+    record = saved_record(path) or {}
+    noted, step = record.get("metrics"), record.get("step")
+    metrics = {
+        name: value
+        for name, value in (noted.items() if isinstance(noted, dict) else ())
+        if isinstance(value, (int, float))
+    }
+    if type(step) is not int:
+        step = step_of(file)
+    return _Row(path, len(file.tensors), file.size_in_bytes, step, saved, metrics)
 
 
 def _time(seconds: float, between: str) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flowrs._terminal import Progress
@@ -93,6 +93,12 @@ def count_text(count: int, one: str, many: str | None = None) -> str:
         ('1 variable', '12,000 variables')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def some_names(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(map(printable, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def choose(file: TensorFile, patterns: Iterable[str]) -> list[Tensor]:
