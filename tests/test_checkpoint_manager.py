@@ -238,7 +238,7 @@ class TestSafety:
         assert steps(manager) == [2]
         monkeypatch.undo()
         (hidden,) = set(os.listdir(tmp_path)) - {"step_00000002"}
-        assert hidden.startswith(f".step_00000001.tmp-{os.getpid()}-")
+        assert hidden.startswith(f".step_00000001.removed-{os.getpid()}-")
         # This process is running, so it could still be at it; another one may clean up.
         assert manager.clean() == []
         dead = tmp_path / hidden.replace(f"-{os.getpid()}-", f"-{2**31 - 1}-")
@@ -263,6 +263,58 @@ class TestSafety:
         assert steps(manager) == [1, 2, 3]
         assert [saved.step for saved in manager.prune()] == [1, 2]
         assert steps(manager) == [3]
+
+
+#: Saves four checkpoints, and is killed before the n-th time that Python changes the folder.
+KILLED = """
+import os, sys, numpy as np, flowrs as flow
+root, left = sys.argv[1], int(sys.argv[2])
+
+def count(event, arguments):
+    global left
+    if event in ("os.rename", "os.remove", "os.rmdir"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+
+manager = flow.checkpoint.CheckpointManager(root, keep_last=1, keep_best=("loss", "min"))
+sys.addaudithook(count)
+for step, loss in ((1, 3), (2, 1), (3, 4), (4, 2)):
+    manager.save(step, {"loss": loss}, {"w": np.full(2, step), "a/b": np.ones(1)})
+    print(step, flush=True)
+"""
+
+
+def test_killed_at_any_moment_of_a_removal(tmp_path, monkeypatch):
+    monkeypatch.setattr(_leftovers, "_SECONDS_OF_SILENCE", -1.0)
+    losses = {1: 3, 2: 1, 3: 4, 4: 2}
+    for moment in range(100):
+        root = tmp_path / str(moment)
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, root, str(moment)],
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        finished = len(done.stdout.split())
+        manager = Manager(root, keep_last=1, keep_best=("loss", "min"))
+        # The one whose removal was going on is whole, or out of sight.
+        for saved in manager.list():
+            opened = flow.load(saved.path)
+            assert opened["w"].numpy().tolist() == [saved.step] * 2 and len(opened) == 2
+        newest = steps(manager)[-1]
+        assert newest in (finished, finished + 1)
+        best = min(range(1, newest + 1), key=lambda step: losses[step])
+        assert int(Path(manager.best()).name[-1]) == best
+        # Another one goes on, and puts everything in order.
+        manager.clean()
+        manager.prune()
+        assert steps(manager) == sorted({newest, best})
+        assert len(os.listdir(root)) == len(steps(manager))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9
+    assert 10 < moment < 99
 
 
 class TestRestoring:

@@ -10,9 +10,8 @@ import pytest
 import torch_files
 
 import flowrs as flow
-from flowrs._terminal import display_width
+from flowrs._terminal import display_width, printable
 from flowrs.cli import main
-from flowrs.cli.output import printable
 from flowrs.formats import convert
 
 STEP = "System-Train-TrainStep-train_job"
@@ -476,7 +475,7 @@ class TestClean:
         assert code == 0 and sorted(os.listdir()) == before
         lines = dict(line.strip().split("  ", 1) for line in out.splitlines()[:4])
         kept = {name.strip("."): text.split("kept: it ")[1] for name, text in lines.items()}
-        assert kept[f"models.tmp-{os.getpid()}-0123456789abcdef"].startswith("process ")
+        assert kept[f"models.tmp-{os.getpid()}-0123456789abcdef"].endswith("is running")
         assert kept[foreign.strip(".")] == "holds a/thesis.txt, which is no part of a save"
         assert kept[linked.strip(".")] == "holds a/c, which is no part of a save"
         assert out.endswith("\nremoved 0 of 4, 0 B\n")
@@ -544,6 +543,25 @@ def test_a_reader_that_leaves_is_no_error(models):
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.usefixtures("models")
+def test_names_that_the_encoding_lacks_are_escaped():
+    flow.save({"数": np.zeros(1)}, "other")
+    done = subprocess.run(
+        [sys.executable, "-m", "flowrs", "ls", "other"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert rb"\u6570" in done.stdout
+
+
+def test_errors_do_not_move_the_cursor(run, models):
+    for words in (["ls", "x\x1b[2J"], ["ls", models, "x\x1b[2J"], ["rename", models, "\x1b[2J=b"]):
+        code, _, err = run(*words)
+        assert code == 1 and "\x1b" not in err and "[2J" in err
 
 
 def test_what_is_printable_stays():

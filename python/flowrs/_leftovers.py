@@ -1,13 +1,12 @@
 """What interrupted saves leave behind, and how a whole checkpoint is removed.
 
-A save writes into a hidden sibling of its target, called ``.NAME.tmp-PROCESS-NUMBER``. A process
-that is killed leaves it there. Nothing is removed here unless every file in it is one that a
-checkpoint has.
+A save writes into a hidden sibling of its target, called ``.NAME.tmp-PROCESS-NUMBER``; what is to
+be removed is first called ``.NAME.removed-PROCESS-NUMBER``. A process that is killed leaves them
+there. Nothing is removed here unless every file in it is one that a checkpoint has.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -22,7 +21,9 @@ MARKER = "snapshot_done"
 #: The user's metadata, at the top of a checkpoint.
 METADATA = "flowrs.json"
 
-_HIDDEN = re.compile(r"\.(?P<name>.+)\.tmp-(?P<process>\d+)-[0-9a-f]{16}", re.DOTALL)
+_HIDDEN = re.compile(
+    r"\.(?P<name>.+)\.(?P<work>tmp|removed)-(?P<process>\d+)-[0-9a-f]{16}", re.DOTALL
+)
 _FILES_OF_VARIABLES = frozenset({"out", "meta"})
 _FILES_OF_CHECKPOINTS = frozenset({MARKER, METADATA})
 
@@ -32,15 +33,17 @@ _SECONDS_OF_SILENCE = 60.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A hidden file or directory that a save or conversion made and did not put into place.
+    """A hidden file or directory that a save or removal did not come to the end of.
 
     Attributes:
         path: where it is.
+        name: what it was to become, or was.
         size_in_bytes: the bytes of all files in it.
         reason: why it must not be removed, or None when it may.
     """
 
     path: Path
+    name: str
     size_in_bytes: int
     reason: str | None
 
@@ -64,22 +67,28 @@ def find(folder: Path) -> list[Leftover]:
     return [_look(folder / name, found) for name in names if (found := _HIDDEN.fullmatch(name))]
 
 
-def _look(path: Path, name: re.Match[str]) -> Leftover:
+def _look(path: Path, hidden: re.Match[str]) -> Leftover:
+    name = hidden["name"]
     try:
         content = contents(path)
     except OSError as error:
-        return Leftover(path, 0, f"cannot be read: {error.strerror}")
+        return Leftover(path, name, 0, f"cannot be read: {error.strerror}")
+    return Leftover(path, name, content.size, _reason_to_keep(path, hidden, content))
+
+
+def _reason_to_keep(path: Path, hidden: re.Match[str], content: Contents) -> str | None:
     if content.foreign is not None:
-        return Leftover(path, content.size, f"holds {content.foreign}, which is no part of a save")
-    if _is_running(int(name["process"])):
-        return Leftover(path, content.size, f"process {name['process']} may be writing it")
+        return f"holds {content.foreign}, which is no part of a save"
+    if _is_running(int(hidden["process"])):
+        return f"belongs to process {hidden['process']}, which is running"
+    if hidden["work"] == "removed":
+        return None
     if time.time() - content.changed < _SECONDS_OF_SILENCE:
-        return Leftover(path, content.size, "was written less than a minute ago")
-    target = path.with_name(name["name"])
+        return "was written less than a minute ago"
+    target = path.with_name(hidden["name"])
     if (path / MARKER).exists() and not os.path.lexists(target):
-        reason = f"is whole while {target.name} is missing: rename it to that to get it back"
-        return Leftover(path, content.size, reason)
-    return Leftover(path, content.size, None)
+        return f"is whole while {target.name} is missing: rename it to that to get it back"
+    return None
 
 
 @dataclass
@@ -166,11 +175,8 @@ def remove(path: Path) -> None:
             path.unlink()
             return
         if not _HIDDEN.fullmatch(path.name):
-            hidden = f".{path.name[:180]}.tmp-{os.getpid()}-{os.urandom(8).hex()}"
+            hidden = f".{path.name[:180]}.removed-{os.getpid()}-{os.urandom(8).hex()}"
             path = path.rename(path.with_name(hidden))
-        # Without its marker it is no whole checkpoint that somebody may want back.
-        with contextlib.suppress(FileNotFoundError):
-            (path / MARKER).unlink()
         import shutil  # loads decompressors
 
         shutil.rmtree(path)

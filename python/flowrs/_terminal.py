@@ -7,6 +7,7 @@ stream that it writes to: a program never fails for the sake of its progress bar
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import unicodedata
@@ -18,6 +19,9 @@ _SECONDS_BETWEEN_PLAIN_LINES = 10.0
 _WIDEST_BAR = 24
 _NARROWEST_BAR = 4
 _DEFAULT_WIDTH = 80
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Progress:
@@ -219,6 +223,22 @@ def display_width(text: str) -> int:
         (2, 4, 1)
     """
     return sum(_character_width(character) for character in text)
+
+
+def printable(text: str) -> str:
+    r"""A text of one line with everything escaped that could move the cursor.
+
+    Args:
+        text: the text, perhaps out of a file that is not trusted.
+
+    Returns:
+        The text, with control characters as Python writes them.
+
+    Example:
+        >>> print(printable("dense\x1b[2J"))
+        dense\x1b[2J
+    """
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def clip(text: str, width: int) -> str:

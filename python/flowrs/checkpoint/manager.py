@@ -275,8 +275,7 @@ class CheckpointManager:
             return []
         removed = []
         for one in _leftovers.find(self._root):
-            name = one.path.name.rpartition(".tmp-")[0].removeprefix(".")
-            if self._name.fullmatch(name) and one.reason is None:
+            if self._name.fullmatch(one.name) and one.reason is None:
                 _leftovers.remove(one.path)
                 removed.append(os.fspath(one.path))
         return removed

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flowrs._terminal import printable
 from flowrs.errors import FlowrsError
 
 _DESCRIPTION = """\
@@ -113,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return demo(parsed.output)
     except FlowrsError as error:
-        print(f"flowrs: {error}", file=sys.stderr)
+        # A message may quote names out of a file that is not trusted.
+        lines = map(printable, str(error).splitlines())
+        print("flowrs: " + "\n".join(lines), file=sys.stderr)
         return _CHECKPOINT_COMMANDS.get(command, 1)
     except KeyboardInterrupt:
         print("\nflowrs: interrupted", file=sys.stderr)
@@ -122,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_checkpoint_command(command: str, words: Sequence[str]) -> int:
     module = importlib.import_module(f"flowrs.cli.{command}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = module.run(words)
         sys.stdout.flush()

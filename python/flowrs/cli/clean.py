@@ -7,15 +7,16 @@ from pathlib import Path
 
 from flowrs import _leftovers
 from flowrs._leftovers import Leftover
-from flowrs._terminal import format_bytes, table
+from flowrs._terminal import format_bytes, printable, table
 from flowrs.cli import output
 from flowrs.errors import CheckpointError
 
 _DESCRIPTION = """\
-Removes what interrupted saves and conversions left in FOLDER: hidden files and directories called
-.NAME.tmp-PROCESS-NUMBER. One is kept, and the reason told, when its process is running, when it
-was written to within the last minute, when it holds anything that no save writes, or when it is a
-whole checkpoint whose proper name is free. Nothing else is touched.
+Removes what interrupted saves, conversions and removals left in FOLDER: hidden files and
+directories called .NAME.tmp-PROCESS-NUMBER or .NAME.removed-PROCESS-NUMBER. One is kept, and the
+reason told, when its process is running, when it was written to within the last minute, when it
+holds anything that no save writes, or when it is a whole checkpoint that was to replace another
+of which nothing is there. Nothing else is touched.
 """
 
 _EXAMPLES = """\
@@ -71,7 +72,7 @@ def _print(folder: str, told: list[tuple[Leftover, str | None]], removed: str) -
         return
     rows = [
         [
-            output.printable(one.path.name),
+            printable(one.path.name),
             format_bytes(one.size_in_bytes),
             removed if problem is None else f"kept: it {problem}",
         ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flowrs._terminal import format_bytes, table
+from flowrs._terminal import format_bytes, printable, table
 from flowrs.cli import output
 from flowrs.formats import Tensor, TensorFile, open_tensors
 from flowrs.formats.statistics import Change, compare
@@ -138,7 +138,7 @@ def _print(
         return
     rows = []
     for one in found:
-        row = [output.printable(one.name), one.what]
+        row = [printable(one.name), one.what]
         if one.change is not None:
             change = one.change
             row += [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowrs import checkpoint
-from flowrs._terminal import format_bytes
+from flowrs._terminal import format_bytes, printable
 from flowrs.cli import output
 from flowrs.formats import open_tensors
 
@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
         output.print_json({"path": parsed.checkpoint, "dropped": names, "dry_run": parsed.dry_run})
         return 0
     for name in names:
-        print(output.printable(name))
+        print(printable(name))
     size = format_bytes(sum(tensor.size_in_bytes for tensor in chosen))
     done = "would drop" if parsed.dry_run else "dropped"
     print(f"{done} {output.count_text(len(names), 'variable')}, {size}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowrs._terminal import format_bytes, table
+from flowrs._terminal import format_bytes, printable, table
 from flowrs.checkpoint.manager import saved_record
 from flowrs.cli import output
 from flowrs.errors import CheckpointError
@@ -120,7 +120,7 @@ def _described(file: TensorFile, tensors: list[Tensor]) -> dict[str, Any]:
 def _print_variables(file: TensorFile, tensors: list[Tensor]) -> None:
     rows = [
         [
-            output.printable(tensor.name),
+            printable(tensor.name),
             tensor.type.name,
             output.shape_text(tensor),
             "" if tensor.type.name == "?" else f"{tensor.elements:,}",
@@ -190,7 +190,7 @@ def _list_folder(folder: str, paths: list[Path], as_json: bool) -> None:
     metrics = list(dict.fromkeys(metric for row in rows for metric in row.metrics))
     cells = [
         [
-            output.printable(row.path.name),
+            printable(row.path.name),
             row.problem or f"{row.variables:,}",
             "" if row.problem else format_bytes(row.size),
             "" if row.step is None else f"{row.step:,}",
@@ -199,7 +199,7 @@ def _list_folder(folder: str, paths: list[Path], as_json: bool) -> None:
         ]
         for row in rows
     ]
-    header = ["checkpoint", "variables", "size", "step", "saved", *map(output.printable, metrics)]
+    header = ["checkpoint", "variables", "size", "step", "saved", *map(printable, metrics)]
     print(table(cells, header, "lrrrl" + "r" * len(metrics)))
     total = sum(row.size for row in rows)
     print(f"\n{output.count_text(len(rows), 'checkpoint')}, {format_bytes(total)}")

@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flowrs._terminal import Progress
+from flowrs._terminal import Progress, printable
 from flowrs.errors import ArgumentError
 from flowrs.formats import Tensor, TensorFile
 from flowrs.formats.tensors import UNKNOWN
 
 #: Work on fewer bytes than these is over before anybody looks at a progress bar.
 _BYTES_WORTH_A_PROGRESS_BAR = 200_000_000
-
-#: Names that a terminal takes for commands to itself are shown escaped.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def parser(command: str, usage: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -52,16 +48,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def printable(text: str) -> str:
-    r"""A name with everything escaped that could move the cursor.
-
-    Example:
-        >>> print(printable("dense\x1b[2J"))
-        dense\x1b[2J
-    """
-    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def shape_text(tensor: Tensor) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from flowrs._terminal import table
+from flowrs._terminal import printable, table
 from flowrs.checkpoint import CheckpointManager
 from flowrs.cli import output
 from flowrs.errors import ArgumentError
@@ -85,7 +85,7 @@ def run(words: Sequence[str]) -> int:
         ]
         for saved in before
     ]
-    header = ["checkpoint", "step", *map(output.printable, metrics), "verdict"]
+    header = ["checkpoint", "step", *map(printable, metrics), "verdict"]
     print(table(rows, header, "lr" + "r" * len(metrics) + "l"))
     print(f"\n{word} {len(gone):,} of {output.count_text(len(before), 'checkpoint')}")
     return 0

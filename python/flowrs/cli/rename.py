@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowrs import checkpoint
+from flowrs._terminal import printable
 from flowrs.cli import output
 from flowrs.errors import ArgumentError
 
@@ -37,5 +38,5 @@ def run(words: Sequence[str]) -> int:
         output.print_json({"path": parsed.checkpoint, "renamed": names})
     else:
         for old, new in names.items():
-            print(f"{output.printable(old)} -> {output.printable(new)}")
+            print(f"{printable(old)} -> {printable(new)}")
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flowrs._terminal import Progress, display_width, format_bytes, table
+from flowrs._terminal import Progress, display_width, format_bytes, printable, table
 from flowrs.cli import ls, output
 from flowrs.formats import Tensor, open_tensors
 from flowrs.formats.statistics import Histogram, Statistics, describe, histogram
@@ -96,7 +96,7 @@ def _print_table(tensors: list[Tensor], found: list[Statistics | None]) -> None:
     ]
     rows = []
     for tensor, one in zip(tensors, found, strict=True):
-        row = [output.printable(tensor.name), tensor.type.name, output.shape_text(tensor)]
+        row = [printable(tensor.name), tensor.type.name, output.shape_text(tensor)]
         if one is not None:
             numbers = (one.minimum, one.maximum, one.mean, one.deviation)
             row += [output.number_text(number) for number in numbers]
@@ -116,7 +116,7 @@ def _share(statistics: Statistics | None, word: str) -> str:
 
 def _print_one(tensor: Tensor, statistics: Statistics | None, counts: Histogram | None) -> None:
     size = format_bytes(tensor.size_in_bytes)
-    print(output.printable(tensor.name))
+    print(printable(tensor.name))
     rows = [["type", tensor.type.name], ["shape", output.shape_text(tensor)], ["size", size]]
     if statistics is not None:
         rows.insert(2, ["elements", f"{statistics.elements:,}"])

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from flowrs._terminal import format_bytes, table
+from flowrs._terminal import format_bytes, printable, table
 from flowrs.checkpoint import VerifyReport
 from flowrs.cli import output
 from flowrs.errors import CheckpointError
@@ -88,7 +88,7 @@ def _look(file: TensorFile, tensor: Tensor) -> bool | str:
 
 def _print(tensors: list[Tensor], report: VerifyReport) -> None:
     if report.damaged:
-        rows = [[output.printable(name), text] for name, text in report.damaged.items()]
+        rows = [[printable(name), text] for name, text in report.damaged.items()]
         print(table(rows, ["damaged", "what is wrong"]) + "\n")
     size = format_bytes(sum(tensor.size_in_bytes for tensor in tensors))
     print(f"{output.count_text(len(tensors), 'variable')}, {size}: {report}")

@@ -113,8 +113,8 @@ def _refused_constant(name: str) -> None:
 def _placed(path: str, name: str, entry: object) -> tuple[Tensor, int, int]:
     """A tensor whose elements have yet to be found, and where they begin and end."""
     what = f"{path}: tensor {name!r:.80}"
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"{what}: expected dtype, shape and data_offsets alone")
+    if not isinstance(entry, dict) or not entry.keys() >= {"dtype", "shape", "data_offsets"}:
+        raise CheckpointError(f"{what}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     element_type = BY_SAFETENSORS.get(dtype) if isinstance(dtype, str) else None
     if element_type is None:
