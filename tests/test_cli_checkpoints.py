@@ -365,7 +365,14 @@ class TestEditing:
         code, out, _ = run("rename", "models", "scale=a/b", "dense1-bias=scale")
         assert (code, out) == (0, "scale -> a/b\ndense1-bias -> scale\n")
         assert self.names() == sorted([STEP, "a/b", "dense1-weight", "scale"])
-        for rules in (["x=y"], ["scale"], ["scale="], ["scale=a", "scale=b"], ["scale=../x"]):
+        for rules in (
+            ["x=y"],
+            ["scale"],
+            ["scale="],
+            ["scale=a", "scale=b"],
+            ["scale=../x"],
+            ["scale=\udcff"],
+        ):
             assert run("rename", "models", *rules)[0] == 1
         assert self.names() == sorted([STEP, "a/b", "dense1-weight", "scale"])
         assert answer(run, "rename", "models", "a/b=c")[1]["renamed"] == {"a/b": "c"}

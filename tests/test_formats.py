@@ -1,9 +1,11 @@
 """Other formats of weights: read, written and converted, and compared with their own programs."""
 
+import errno
 import io
 import json
 import os
 import struct
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from flowrs.errors import (
     CheckpointNotFoundError,
 )
 from flowrs.formats import convert, open_tensors
-from flowrs.formats.tensors import BFLOAT16, numbers, pieces
+from flowrs.formats.tensors import BFLOAT16, numbers, pieces, spilled
 
 RANDOM = np.random.default_rng(3)
 STORABLE = {
@@ -387,6 +389,97 @@ class TestConvert:
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             assert peak < 8 << 20, (source, target)
+
+
+class TestTheSystemRefuses:
+    def test_room_is_taken_before_anything_is_written(self, tmp_path, snapshot, monkeypatch):
+        def full(descriptor, offset, size):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        np.savez_compressed(tmp_path / "x.npz", w=np.ones(1000))
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(CheckpointIOError, match=r"cannot write .*No space left"):
+            convert(snapshot, tmp_path / "x.safetensors")
+        with pytest.raises(CheckpointIOError, match=r"cannot unpack 8128 bytes.*TMPDIR"):
+            convert(tmp_path / "x.npz", tmp_path / "x")
+        assert sorted(os.listdir(tmp_path)) == ["snapshot", "x.npz"]
+
+    @pytest.mark.parametrize("missing", [True, False])
+    def test_file_systems_that_cannot_take_room(self, tmp_path, snapshot, monkeypatch, missing):
+        def unsupported(descriptor, offset, size):
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+        if missing:
+            monkeypatch.delattr(os, "posix_fallocate")
+        else:
+            monkeypatch.setattr(os, "posix_fallocate", unsupported)
+        convert(snapshot, tmp_path / "x.safetensors")
+        same(values(tmp_path / "x.safetensors"), STORABLE)
+
+    def test_no_folder_for_temporary_files(self, tmp_path, monkeypatch):
+        np.savez_compressed(tmp_path / "x.npz", w=np.ones(1000))
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+        with pytest.raises(CheckpointIOError, match="TMPDIR"):
+            convert(tmp_path / "x.npz", tmp_path / "x")
+
+    @pytest.mark.parametrize("parts", [[b"abc"], [b"abcd", b"e"], []])
+    def test_more_or_fewer_bytes_than_were_said(self, parts):
+        with pytest.raises(CheckpointError, match="w: the file holds other than the 4 bytes"):
+            spilled(parts, 4, "w")
+
+    def test_file_systems_without_links(self, tmp_path, snapshot, monkeypatch):
+        def no_links(one, other):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", no_links)
+        convert(snapshot, tmp_path / "x.npz")
+        same(values(tmp_path / "x.npz"), STORABLE)
+
+    @pytest.mark.parametrize("links", [True, False])
+    def test_a_file_that_appears_meanwhile_is_not_replaced(
+        self, tmp_path, snapshot, monkeypatch, links
+    ):
+        def appears(done, total):
+            (tmp_path / "x.npz").write_text("mine")
+
+        def no_links(one, other):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        if not links:
+            monkeypatch.setattr(os, "link", no_links)
+        with pytest.raises(CheckpointError):
+            convert(snapshot, tmp_path / "x.npz", progress=appears)
+        assert sorted(os.listdir(tmp_path)) == ["snapshot", "x.npz"]
+        assert (tmp_path / "x.npz").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        ("__metadata__", "x.safetensors", "no such name"),
+        ("a\0b", "x.npz", "cannot store this name"),
+        ("\ud800", "x.npz", "cannot store this name"),
+        ("\ud800", "x.safetensors", "UTF-8 alone"),
+        ("\ud800", "x", r"the name '\\ud800', which is not UTF-8"),
+    ],
+)
+def test_names_that_a_format_lacks(tmp_path, name, target, message):
+    tensor = torch_files.tensor(torch_files.storage("ByteStorage", "0", 1), 0, (), ())
+    encoded = name.encode("utf-8", "surrogatepass")
+    text = b"X" + struct.pack("<I", len(encoded)) + encoded
+    program = torch_files.program(b"}(" + text + tensor + b"u")
+    torch_files.archive(tmp_path / "x.pt", program, {"0": b"x"})
+    with pytest.raises(CheckpointError, match=message):
+        convert(tmp_path / "x.pt", tmp_path / target)
+    assert os.listdir(tmp_path) == ["x.pt"]
+
+
+def test_types_that_safetensors_lacks(tmp_path):
+    np.savez(tmp_path / "x.npz", w=np.array([1j]))
+    with pytest.raises(CheckpointError, match="no such type as complex128"):
+        convert(tmp_path / "x.npz", tmp_path / "x.safetensors")
+    assert os.listdir(tmp_path) == ["x.npz"]
 
 
 def test_npz_header_that_is_not_a_literal(tmp_path):

@@ -222,6 +222,8 @@ def display_width(text: str) -> int:
         >>> display_width("ab"), display_width("数字"), display_width("e\u0301")
         (2, 4, 1)
     """
+    if text.isascii():
+        return len(text)
     return sum(_character_width(character) for character in text)
 
 
