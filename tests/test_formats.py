@@ -247,6 +247,45 @@ class TestTorch:
         assert in_checkpoint(tmp_path / "x")["w"] == 2.5
 
 
+def test_what_pytorch_itself_saves(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    kinds = [
+        torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16, torch.int32,
+        torch.uint8, torch.bool, torch.complex64, torch.uint16, torch.uint32, torch.uint64,
+    ]  # fmt: skip
+    whole = torch.arange(24.0).reshape(2, 3, 4)
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "views": [whole, whole.permute(2, 0, 1), whole[1, 1:, ::2], whole[0, 0, 0].expand(5)],
+        "kinds": {str(kind): torch.tensor([0, 1, 2]).to(kind) for kind in kinds},
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "empty": torch.empty(0, 3),
+    }
+    torch.save(state, tmp_path / "x.pt")
+
+    def leaves(value, path=""):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in items:
+            name = f"{path}.{key}" if path else str(key)
+            if isinstance(one, torch.Tensor):
+                yield name, one.detach()
+            elif isinstance(one, (dict, list, tuple)):
+                yield from leaves(one, name)
+
+    expected = {}
+    for name, tensor in leaves(state):
+        narrow = tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor
+        expected[name] = narrow.numpy()
+    assert len(expected) > 25
+    same(values(tmp_path / "x.pt"), {k: np.array(v, order="C") for k, v in expected.items()})
+
+
 class TestConvert:
     def test_the_choice_of_tensors(self, tmp_path, snapshot):
         result = convert(snapshot, tmp_path / "a.npz", include=["*8", "s*"], exclude=["scalar"])
