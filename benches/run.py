@@ -2,8 +2,9 @@
 """Measures flowrs and other libraries side by side.
 
 Each engine runs in a process of its own for each number of threads. Before any time is taken, the
-losses of its first steps must follow a golden trace of float64 training. Then the engines take
-turns, round by round, while the others sleep, and medians over the rounds are reported.
+losses of its first steps must follow those of float64 training, and what single operations give
+must be what they give in float64. Then the engines take turns, round by round, while the others
+sleep, and medians over the rounds are reported.
 
 Needed are FLOWRS_DATA_DIR (the folder with the four MNIST files) and FLOWRS_GOLDEN_DIR (the folder
 with traces.json and the first weights). Engines that are not installed are listed as absent;
@@ -15,6 +16,7 @@ Examples:
   run.py --check                               are the results right? a minute, no times
   run.py --case mlp_train --engines flowrs,jax --threads 2 --rounds 31
   run.py --all                                 also the slower ways of using a library
+  run.py --losses --case mlp_4096              what a case's file must have, by PyTorch in float64
 
 All numbers of a run are kept in benches/results/*.json. Other work on the machine moves single
 numbers by 30 % and more, and ratios less: take more rounds, and read what the report says of other
@@ -32,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines import ENGINES
-from harness import case, data, machine, report
+from harness import case, data, machine, reference, report
 from harness.case import Case
 from harness.measure import Outcome, measure_imports, measure_steps
 
@@ -48,6 +50,9 @@ def main(arguments: list[str]) -> int:
     except (case.CaseError, data.MissingData) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if options.losses:
+        print("\n".join(reference.lines(cases)))
+        return 0
     outcomes = []
     for chosen in cases:
         if options.check and chosen.kind == "import":
@@ -85,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_count, default=21, help="(default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="engines that are left out otherwise")
     parser.add_argument("--check", action="store_true", help="compare losses only, take no times")
+    parser.add_argument(
+        "--losses", action="store_true", help="print the losses and digests that cases compare with"
+    )
     parser.add_argument("--write", action="store_true", help="write benches/RESULTS.md")
     return parser
 
@@ -129,8 +137,10 @@ def _say(text: str) -> None:
 
 
 def _checked(outcome: Outcome) -> str:
-    right = sorted({series.engine for series in outcome.series if series.trouble is None})
-    lines = [f"{outcome.case.name}: {', '.join(right) or 'no engine'}: the losses are right"]
+    wrong = {series.engine for series in outcome.failed}
+    right = sorted({series.engine for series in outcome.right} - wrong)
+    what = "results" if outcome.case.ops else "losses"
+    lines = [f"{outcome.case.name}: {', '.join(right) or 'no engine'}: the {what} are right"]
     return "\n".join([*lines, *report.remarks(outcome)])
 
 

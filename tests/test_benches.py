@@ -1,18 +1,20 @@
 """The benches: they catch wrong results, compare times as they should, and say all they found."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHES = Path(__file__).parents[1] / "benches"
 sys.path.insert(0, str(BENCHES))
 
 from engines import ENGINES  # noqa: E402 - found by the line above
-from harness import case, machine, measure, report  # noqa: E402
+from harness import case, machine, measure, operation, report  # noqa: E402
 from harness.measure import Outcome, Series  # noqa: E402
 from harness.workers import Worker, WorkerError  # noqa: E402
 
@@ -28,12 +30,50 @@ def test_every_case_can_be_read_and_names_engines_that_exist():
     for name in case.names():
         loaded = case.load(name)
         assert set(loaded.engines) <= set(ENGINES)
-        assert {"flowrs", "numpy"} <= set(loaded.engines)
+        assert "flowrs" in loaded.engines
+        for part in loaded.parts:
+            assert loaded.kind == "import" or part.golden or part.part.digest
+        if loaded.golden and not loaded.golden.trace:
+            assert len(loaded.golden.losses) >= loaded.golden.steps
 
 
 def test_a_step_counts_two_operations_for_each_multiplication_of_its_products():
     forward, weight = 2 * 100 * 784 * 512, 2 * 100 * 784 * 512
     assert case.load("mlp_train").flop == forward + weight + 3 * 2 * 100 * 512 * 10
+
+
+def test_a_convolution_counts_the_multiplications_of_its_sum():
+    conv1, conv2 = 2 * 784 * 32 * 25, 2 * 196 * 64 * 32 * 25
+    dense = 2 * (3136 * 512 + 512 * 10)
+    assert case.load("lenet_infer_1").flop == conv1 + conv2 + dense
+    assert case.load("lenet_train").flop == 100 * (3 * (conv1 + conv2 + dense) - conv1)
+
+
+def test_the_shapes_of_the_layers_follow_from_the_sample():
+    resnet = case.load("resnet18_train")
+    shapes = {placed.layer.name: placed.behind for placed in resnet.placed}
+    assert shapes["stem"] == (64, 32, 32)
+    assert shapes["stage4-block1-shortcut"] == shapes["stage4-block2"] == (512, 4, 4)
+    parameters = sum(math.prod(shape) for shape in resnet.weights.values())
+    assert parameters == 11_173_962
+
+
+def test_a_layer_that_does_not_fit_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(case, "FOLDER", tmp_path)
+    text = (BENCHES / "cases" / "lenet_train.toml").read_text()
+    (tmp_path / "odd.toml").write_text(text.replace("inputs = 3136", "inputs = 3137"))
+    with pytest.raises(case.CaseError, match="dense1 takes 3137 inputs, and 3136 come in"):
+        case.load("odd")
+
+
+def test_a_digest_tells_a_wrong_result_from_a_right_one():
+    result = np.random.default_rng(0).normal(size=(100, 100)).astype(np.float32)
+    expected = operation.digest(result)
+    noise = np.float32(1) + np.random.default_rng(1).normal(size=(100, 100)) * 1e-6
+    assert operation.compare_digests(expected, operation.digest(result * noise)) is None
+    for wrong in (result.T, result * 1.001, np.where(np.arange(100) == 7, 0, result)):
+        assert "must be" in operation.compare_digests(expected, operation.digest(wrong))
+    assert "--losses" in operation.compare_digests(None, expected)
 
 
 def test_a_case_with_a_wrong_name_in_it_is_refused(tmp_path, monkeypatch):
@@ -45,7 +85,7 @@ def test_a_case_with_a_wrong_name_in_it_is_refused(tmp_path, monkeypatch):
         case.load("even")
 
 
-GOLDEN = case.Golden("w", "t", (case.Tolerance(2, 1e-6), case.Tolerance(4, 1e-3)))
+GOLDEN = case.Golden((case.Tolerance(2, 1e-6), case.Tolerance(4, 1e-3)), "w", "t")
 EXPECTED = [3.0, 2.0, 1.0, 0.5]
 
 
@@ -103,6 +143,38 @@ def test_the_report_has_medians_ratios_shares_failures_and_absences():
     assert "other processes used 0.25 cores" in text
 
 
+def test_operations_are_compared_with_the_best_peer_and_with_a_copy():
+    chosen = case.load("operations")
+    names = [part.title for part in chosen.parts]
+    chain, copy = names.index("relu(x * a + b) * x, 4194304 elements"), len(names) - 1
+    loads = {"cores": [1.0] * 3, "others": [0.0] * 3}
+    series = [
+        Series("flowrs", 2, 0, seconds=[1e-3] * 3, **loads),
+        Series("torch", 2, 0, seconds=[3e-3] * 3, **loads),
+        Series("torch-channels-last", 2, 0, seconds=[2e-3] * 3, **loads),
+        Series("flowrs", 2, chain, seconds=[4e-3] * 3, **loads),
+        Series("flowrs", 2, copy, unable="a copy is none of its operations"),
+        Series("torch", 2, copy, seconds=[1.6e-3] * 3, **loads),
+    ]
+    peak = {2: [chosen.parts[0].flop / 1e-3 * 2] * 3}
+    found = Outcome(chosen, series, [], peak)
+    (_, rows), *_ = report.tables(found)
+    assert rows[1][1:5] == ["1.000", "3.000", "2.000", "2.00x"]
+    assert rows[1][5].endswith("(50% of peak)")
+    assert rows[1 + chain][1:] == ["4.000", "-", "-", "-", "16.8 GB/s (80% of a copy)"]
+    assert found.failed == []
+
+
+def test_a_step_of_microseconds_has_its_goal():
+    chosen = case.load("tiny_train")
+    loads = {"cores": [1.0], "others": [0.0]}
+    slow = Outcome(chosen, [Series("flowrs", 1, seconds=[12e-6], **loads)], [])
+    assert "goal: a step at 1 thread takes less than 10 us: 12.0 us: NOT MET" in report.terminal(
+        slow
+    )
+    assert "0.0120" in report.terminal(slow)
+
+
 def test_the_written_report_has_the_same_numbers_and_the_machine():
     text = report.markdown([outcome()], machine.facts(), 3, "benches/run.py --write")
     assert "| jax | 500 | 667 | 2.000 | 1.50x | 25% | 2.00 |" in text
@@ -114,19 +186,23 @@ def test_a_worker_that_ends_is_an_error_with_its_last_words():
     worker = Worker("numpy", "no_such_case", 1)
     try:
         with pytest.raises(WorkerError, match="there is no case 'no_such_case'"):
-            worker.ask("prepare")
+            worker.ask("prepare 0")
     finally:
         worker.close()
 
 
 def test_flowrs_and_numpy_follow_the_golden_trace(mnist_dir, golden_dir):
     done = run(
-        *["--check", "--engines", "flowrs,numpy"],
+        *["--check", "--engines", "flowrs,numpy", "--threads", "2"],
+        *["--case", "mlp_train,lenet_infer_1,tiny_train,conv1d_train,operations"],
         FLOWRS_DATA_DIR=str(mnist_dir),
         FLOWRS_GOLDEN_DIR=str(golden_dir),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mlp_train: flowrs, numpy: the losses are right" in done.stdout
+    assert "lenet_infer_1: flowrs: the losses are right" in done.stdout
+    assert "conv1d_train: flowrs: the losses are right" in done.stdout
+    assert "operations: flowrs, numpy: the results are right" in done.stdout
 
 
 def test_an_engine_that_strays_from_the_trace_fails_the_run(mnist_dir, golden_dir, tmp_path):
@@ -135,7 +211,7 @@ def test_an_engine_that_strays_from_the_trace_fails_the_run(mnist_dir, golden_di
     (tmp_path / "traces.json").write_text(json.dumps(traces))
     shutil.copytree(golden_dir / "mlp_init", tmp_path / "mlp_init", copy_function=shutil.copyfile)
     done = run(
-        *["--check", "--engines", "numpy", "--threads", "1"],
+        *["--check", "--engines", "numpy", "--threads", "1", "--case", "mlp_train"],
         FLOWRS_DATA_DIR=str(mnist_dir),
         FLOWRS_GOLDEN_DIR=str(tmp_path),
     )

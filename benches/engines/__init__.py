@@ -1,9 +1,10 @@
 """The libraries that are compared, behind one interface.
 
 ``engines/<module>.py`` has a function ``setup(task) -> step``. The step takes a batch of NumPy
-arrays as a user has them, does the case's work with it, and returns the loss as a Python float, so
-that no library can leave work undone or under way. A case that an engine cannot do raises
-``NotImplementedError`` in ``setup``.
+arrays as a user has them and does the case's work with it. In training it returns the loss as a
+Python float, in inference the logits as a NumPy array, so that no library can leave work undone or
+under way. For cases of single operations there is ``setup_operation(operation, threads)``, which
+returns an :class:`Action`. What an engine cannot do raises ``NotImplementedError``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy.typing as npt
 from harness.case import Case
+from harness.operation import Operation
 
 Array = npt.NDArray[Any]
-Step = Callable[[Array, Array], float]
+Step = Callable[[Array, Array], Any]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,19 @@ class Task:
     case: Case
     weights: dict[str, Array]
     threads: int
+
+
+@dataclass(frozen=True)
+class Action:
+    """A single operation that is ready.
+
+    Attributes:
+        run: computes it; this is what is timed.
+        result: computes it and returns what came out, or the gradient; asked for once, first.
+    """
+
+    run: Callable[[], object]
+    result: Callable[[], Array]
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,14 @@ class Engine:
         module = importlib.import_module(f"engines.{self.module}")
         return module.setup(task) if self.variant is None else module.setup(task, self.variant)
 
+    def setup_operation(self, operation: Operation, threads: int) -> Action:
+        """Imports the library, sets its threads and prepares one operation."""
+        module = importlib.import_module(f"engines.{self.module}")
+        if not hasattr(module, "setup_operation"):
+            raise NotImplementedError("measured as a whole only")
+        variant = () if self.variant is None else (self.variant,)
+        return module.setup_operation(operation, threads, *variant)
+
 
 _TORCH = {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"}
 
@@ -70,6 +93,13 @@ ENGINES = {
         Engine("flowrs", "flowrs", ("flowrs",), environment={"FLOWRS_NUM_THREADS": "{threads}"}),
         Engine("numpy", "numpy", ("numpy",), environment={"OPENBLAS_NUM_THREADS": "{threads}"}),
         Engine("torch", "torch", ("torch",), variant="eager", environment=_TORCH),
+        Engine(
+            "torch-channels-last",
+            "torch",
+            ("torch",),
+            variant="channels_last",
+            environment=_TORCH,
+        ),
         Engine(
             "torch-compile",
             "torch",
@@ -84,6 +114,12 @@ ENGINES = {
             ("jax", "jaxlib"),
             # XLA sizes its thread pool by this variable.
             environment={"JAX_PLATFORMS": "cpu", "NPROC": "{threads}"},
+        ),
+        Engine(
+            "onnxruntime",
+            "onnxruntime",
+            ("onnxruntime",),
+            environment={"OMP_NUM_THREADS": "{threads}"},
         ),
         Engine(
             "tensorflow",

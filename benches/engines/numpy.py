@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+from harness.operation import Operation
 
-from . import Array, Step, Task
+from . import Action, Array, Step, Task
+
+
+def setup_operation(operation: Operation, threads: int) -> Action:
+    """A plain copy, which other operations are compared with; it uses one thread."""
+    if operation.kind != "copy":
+        raise NotImplementedError("only the copy is of interest here")
+    source = operation.arrays()["x"]
+    target = np.empty_like(source)
+
+    def copy() -> Array:
+        np.copyto(target, source)
+        return target
+
+    return Action(copy, copy)
 
 
 def setup(task: Task) -> Step:
     """Copies the weights and makes room for the layers' values, so that a step allocates little."""
-    layers, rate, batch = task.case.layers, np.float32(task.case.rate), task.case.batch
+    case = task.case
+    if case.kind != "train" or any(layer.kind != "dense" for layer in case.layers):
+        raise NotImplementedError("only training of dense layers is written out")
+    layers, rate, batch = case.layers, np.float32(case.rate), case.batch
     weights = [task.weights[f"{layer.name}-weight"].copy() for layer in layers]
     biases = [task.weights[f"{layer.name}-bias"].copy() for layer in layers]
     values = [np.empty((batch, layer.outputs), np.float32) for layer in layers]

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from harness.model import Layer, Placed, Shape, place
+from harness.operation import Operation
 
 FOLDER = Path(__file__).resolve().parent.parent / "cases"
 
 
 class CaseError(ValueError):
     """A case's file does not say what it must."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A dense layer: ``x @ weight.T + bias``, then a relu if so."""
-
-    kind: str
-    name: str
-    inputs: int
-    outputs: int
-    relu: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,11 +29,20 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Golden:
-    """First weights, and the losses that training from them must give."""
+    """First weights, and the losses that training from them must give.
 
-    weights: str
-    trace: str
+    Attributes:
+        weights: the folder of the golden first weights; "" draws them, and the batches too.
+        trace: the golden trace that has the losses.
+        losses: the losses, where there is no trace: those of PyTorch in float64, as
+            ``run.py --losses`` prints them.
+        tolerances: how close a library must come.
+    """
+
     tolerances: tuple[Tolerance, ...]
+    weights: str = ""
+    trace: str = ""
+    losses: tuple[float, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -53,9 +55,14 @@ class Case:
     """What is measured, and on which engines unless others are asked for.
 
     Attributes:
-        kind: "train" (a step of training), or "import" (starting the library).
+        kind: "train" (a step of training), "infer" (the logits of a batch), "ops" (operations by
+            themselves) or "import" (starting the library).
         goal: numbers by name, which the report compares with what was measured.
-        round_seconds: how long an engine runs in each round.
+        round_seconds: how long an engine runs in each round, for each part of the case.
+        sample: the shape of one input, without the batch.
+        classes: number of classes of the labels.
+        ops: the operations of a case of kind "ops".
+        part: the one operation that is measured, in a part of such a case.
     """
 
     name: str
@@ -66,17 +73,43 @@ class Case:
     batch: int = 0
     round_seconds: float = 0.0
     rate: float = 0.0
+    dtype: str = "float32"
+    sample: Shape = (1, 28, 28)
+    classes: int = 10
     layers: tuple[Layer, ...] = ()
     golden: Golden | None = None
+    ops: tuple[Operation, ...] = ()
+    part: Operation | None = None
+
+    @cached_property
+    def placed(self) -> tuple[Placed, ...]:
+        """The layers with the shapes between them."""
+        return tuple(place(self.layers, self.sample))
+
+    @property
+    def weights(self) -> dict[str, Shape]:
+        """The shapes of all weights."""
+        return {name: shape for placed in self.placed for name, shape in placed.weights.items()}
+
+    @property
+    def parts(self) -> tuple[Case, ...]:
+        """What is measured apart from each other: the operations, or the case as a whole."""
+        if not self.ops:
+            return (self,)
+        return tuple(replace(self, title=op.name, part=op) for op in self.ops)
 
     @property
     def flop(self) -> int:
-        """Floating-point operations of a step's matrix products: two per multiply-add.
+        """Floating-point operations of a step's products: two per multiply-add of the formula.
 
-        Each layer has one product forward and one for the gradient of its weight; all but the
-        first have one for the gradient of their input.
+        In training, each layer has one product forward and one for the gradient of its weight; all
+        but the first have one for the gradient of their input.
         """
-        product = [2 * self.batch * layer.inputs * layer.outputs for layer in self.layers]
+        if self.part is not None:
+            return self.part.flop
+        product = [self.batch * placed.product for placed in self.placed if placed.product]
+        if self.kind != "train":
+            return sum(product)
         return 3 * sum(product) - product[0] if product else 0
 
 
@@ -95,9 +128,11 @@ def load(name: str) -> Case:
     if not path.is_file():
         raise CaseError(f"there is no case {name!r}; there are: {', '.join(names())}")
     try:
-        return parse(name, tomllib.loads(path.read_text()))
-    except (TypeError, KeyError, IndexError, AttributeError, tomllib.TOMLDecodeError) as error:
+        case = parse(name, tomllib.loads(path.read_text()))
+        assert case.placed is not None  # the layers fit
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
         raise CaseError(f"{path.name}: {type(error).__name__}: {error}") from error
+    return case
 
 
 def parse(name: str, table: dict[str, Any]) -> Case:
@@ -106,11 +141,16 @@ def parse(name: str, table: dict[str, Any]) -> Case:
     if "golden" in table:
         golden = dict(table["golden"])
         golden["tolerances"] = tuple(Tolerance(**item) for item in golden["tolerances"])
+        golden["losses"] = tuple(golden.get("losses", ()))
         table["golden"] = Golden(**golden)
     if "optimizer" in table:
         table["rate"] = table.pop("optimizer")["rate"]
+    if "sample" in table:
+        table["sample"] = tuple(table["sample"])
     table["layers"] = tuple(Layer(**layer) for layer in table.pop("layers", ()))
+    table["ops"] = tuple(Operation.parse(op) for op in table.pop("ops", ()))
     table["engines"] = tuple(table["engines"])
+    table.setdefault("goal", {})
     return Case(name, **table)
 
 

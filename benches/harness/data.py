@@ -1,9 +1,10 @@
-"""Images, first weights and golden losses, read without any of the libraries that are compared."""
+"""Images, first weights and golden losses, without any of the libraries that are compared."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.case import Golden
+from harness.case import Case, Golden
 
 Array = npt.NDArray[Any]
+
+#: How many batches are drawn where there is no data set.
+DRAWN_BATCHES = 8
 
 _VARIABLES = {"DATA": "FLOWRS_DATA_DIR", "GOLDEN": "FLOWRS_GOLDEN_DIR"}
 
@@ -38,6 +42,21 @@ def check_folders() -> None:
     """
     _folder("DATA", "the MNIST files")
     _folder("GOLDEN", "traces.json and the first weights")
+
+
+def batches(case: Case) -> tuple[Array, Array]:
+    """The batches of a case: of MNIST where it starts from golden weights, else drawn ones.
+
+    Returns:
+        Images of shape (batches, batch, *sample) and labels of shape (batches, batch), int32.
+    """
+    if case.golden is not None and case.golden.weights:
+        images, labels = training_batches(case.batch)
+        return images.astype(case.dtype, copy=False), labels
+    rng = np.random.default_rng(2)
+    images = rng.standard_normal((DRAWN_BATCHES, case.batch, *case.sample), dtype=np.float32)
+    labels = rng.integers(case.classes, size=(DRAWN_BATCHES, case.batch), dtype=np.int32)
+    return images.astype(case.dtype, copy=False), labels
 
 
 def training_batches(batch: int) -> tuple[Array, Array]:
@@ -68,17 +87,42 @@ def _idx(folder: Path, name: str, header: int) -> Array:
     return np.frombuffer(content, np.uint8, offset=header)
 
 
-def first_weights(golden: Golden, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
-    """The golden first weights of these names and shapes."""
-    folder = _folder("GOLDEN", "the first weights") / golden.weights
+def first_weights(case: Case) -> dict[str, Array]:
+    """The first weights of a case, by name: the golden ones, or drawn ones."""
+    if case.golden is None or not case.golden.weights:
+        return _drawn_weights(case)
+    folder = _folder("GOLDEN", "the first weights") / case.golden.weights
     return {
-        name: np.fromfile(folder / name / "out", "<f4").reshape(shape)
-        for name, shape in shapes.items()
+        name: np.fromfile(folder / name / "out", "<f4").reshape(shape).astype(case.dtype)
+        for name, shape in case.weights.items()
     }
 
 
+def _drawn_weights(case: Case) -> dict[str, Array]:
+    """Normal weights that keep the size of what flows; biases of 0 and scales of 1."""
+    rng = np.random.default_rng(3)
+    weights = {}
+    for name, shape in case.weights.items():
+        if name.endswith("-weight"):
+            scale = np.float32(math.sqrt(2 / math.prod(shape[1:])))
+            array = rng.standard_normal(shape, dtype=np.float32) * scale
+        else:
+            array = np.full(shape, name.endswith("-gamma"), np.float32)
+        weights[name] = array.astype(case.dtype)
+    return weights
+
+
+def cross_entropy(logits: Array, labels: Array) -> float:
+    """The mean softmax cross-entropy, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    right = shifted[np.arange(len(labels)), labels]
+    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - right))
+
+
 def golden_losses(golden: Golden) -> list[float]:
-    """The loss of each step of the case's golden trace."""
+    """The loss of each step: of the golden trace, or as the case's file has them."""
+    if not golden.trace:
+        return list(golden.losses)
     path = _folder("GOLDEN", "traces.json") / "traces.json"
     for trace in json.loads(path.read_text()):
         if trace["name"] == golden.trace:

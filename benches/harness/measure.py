@@ -14,6 +14,7 @@ from engines import ENGINES
 from harness import data
 from harness.case import Case, check_losses
 from harness.machine import Peak
+from harness.operation import compare_digests
 from harness.workers import Worker, WorkerError
 
 Say = Callable[[str], None]
@@ -26,7 +27,9 @@ class Series:
     """What one engine did with one number of threads, round by round.
 
     Attributes:
+        part: number of the part of the case.
         trouble: why there are no times: a wrong result, or a failure; None where all is well.
+        unable: why the engine does not do this at all; None where it does.
         seconds: of a step (or an import), the mean over the round.
         cores: share of a core that the engine used.
         others: share of a core that all other processes used at that time.
@@ -34,7 +37,9 @@ class Series:
 
     engine: str
     threads: int
+    part: int = 0
     trouble: str | None = None
+    unable: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     steps: int = 1
     seconds: list[float] = field(default_factory=list)
@@ -59,16 +64,22 @@ class Outcome:
     @property
     def believed(self) -> list[Series]:
         """The series that have times."""
-        return [series for series in self.series if series.trouble is None and series.seconds]
+        return [series for series in self.right if series.seconds]
+
+    @property
+    def right(self) -> list[Series]:
+        """The series whose results were right."""
+        return [s for s in self.series if s.trouble is None and s.unable is None]
 
     @property
     def failed(self) -> list[Series]:
         """The series that have none, because something was wrong."""
         return [series for series in self.series if series.trouble is not None]
 
-    def find(self, engine: str, threads: int) -> Series | None:
+    def find(self, engine: str, threads: int, part: int = 0) -> Series | None:
         """The believed series of an engine."""
-        matching = (s for s in self.believed if (s.engine, s.threads) == (engine, threads))
+        wanted = (engine, threads, part)
+        matching = (s for s in self.believed if (s.engine, s.threads, s.part) == wanted)
         return next(matching, None)
 
     def as_json(self) -> dict[str, Any]:
@@ -99,38 +110,48 @@ def measure_steps(
         for count in threads:
             for engine in installed:
                 say(f"{engine}, {_threads(count)}: set up and check the first losses")
-                worker, series = Worker(engine, case.name, count), Series(engine, count)
-                workers.append((worker, series))
-                outcome.series.append(series)
-                _prepare(worker, series, case)
+                worker = Worker(engine, case.name, count)
+                for number, part in enumerate(case.parts):
+                    series = Series(engine, count, number)
+                    workers.append((worker, series))
+                    outcome.series.append(series)
+                    _prepare(worker, series, part)
+        workers.sort(key=lambda pair: (pair[1].threads, pair[1].part))
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             for worker, series in workers:
-                if series.trouble is None:
+                if series.trouble is None and series.unable is None:
                     _round(worker, series)
             for count, rate in peak.measure().items() if peak else ():
                 outcome.peaks.setdefault(count, []).append(rate)
     finally:
-        for worker, _ in workers:
+        for worker in {id(worker): worker for worker, _ in workers}.values():
             worker.close()
     return outcome
 
 
 def _prepare(worker: Worker, series: Series, case: Case) -> None:
-    assert case.golden is not None
     try:
-        answer = worker.ask("prepare")
+        answer = worker.ask(f"prepare {series.part}")
     except WorkerError as error:
         series.trouble = str(error)
         return
+    if "unable" in answer:
+        series.unable = answer["unable"]
+        return
     series.versions, series.steps = answer["versions"], max(answer["steps"], 1)
-    expected = data.golden_losses(case.golden)
-    series.trouble = check_losses(case.golden, expected, answer["losses"])
+    if case.part is not None:
+        series.trouble = compare_digests(case.part.digest, answer["digest"])
+    elif case.golden is not None:
+        expected = data.golden_losses(case.golden)
+        series.trouble = check_losses(case.golden, expected, answer["losses"])
+    else:
+        series.trouble = "the case has nothing to compare with"
 
 
 def _round(worker: Worker, series: Series) -> None:
     try:
-        answer = worker.ask(f"round {series.steps}")
+        answer = worker.ask(f"round {series.part} {series.steps}")
     except WorkerError as error:
         series.trouble = str(error)
         return

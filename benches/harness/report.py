@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+from harness.case import Case
 from harness.measure import REFERENCE, Outcome, Series, ratio
 
 Rows = list[list[str]]
@@ -32,10 +33,11 @@ def tables(outcome: Outcome) -> list[tuple[str, Rows]]:
     """The tables of a case, each with its heading."""
     if outcome.case.kind == "import":
         return [(outcome.case.title, _import_rows(outcome))]
+    rows_of = _operation_rows if outcome.case.ops else _rows
     counts = sorted({series.threads for series in outcome.believed})
     named = {1: "1 thread"}
     return [
-        (f"{outcome.case.title}: {named.get(count, f'{count} threads')}", _rows(outcome, count))
+        (f"{outcome.case.title}: {named.get(count, f'{count} threads')}", rows_of(outcome, count))
         for count in counts
     ]
 
@@ -52,13 +54,65 @@ def _rows(outcome: Outcome, threads: int) -> Rows:
                 series.engine,
                 f"{1 / seconds:,.0f}",
                 f"{1 / min(series.seconds):,.0f}",
-                f"{seconds * 1e3:.3f}",
+                _milliseconds(seconds),
                 "-" if reference is None else f"{ratio(series, reference):.2f}x",
                 "-" if share is None else f"{share:.0%}",
                 f"{median(series.cores):.2f}",
             ]
         )
     return rows
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits behind the point, and one more where they would be few."""
+    return f"{seconds * 1e3:.3f}" if seconds >= 1e-4 else f"{seconds * 1e3:.4f}"
+
+
+def _operation_rows(outcome: Outcome, threads: int) -> Rows:
+    """One row an operation: the time of each engine, the ratio to the best peer, and the rate."""
+    engines = list(dict.fromkeys(s.engine for s in outcome.believed if s.threads == threads))
+    rows = [["operation", *(f"{engine} ms" for engine in engines), "flowrs is", "flowrs does"]]
+    copy = _copy_seconds(outcome, threads)
+    for number, part in enumerate(outcome.case.parts):
+        found = {engine: outcome.find(engine, threads, number) for engine in engines}
+        times = [
+            "-" if series is None else _milliseconds(median(series.seconds))
+            for series in found.values()
+        ]
+        own = found.pop(REFERENCE, None)
+        peers = [series for series in found.values() if series is not None]
+        times_as_fast, rate = "-", "-"
+        if own is not None:
+            rate = _rate(outcome, part, threads, median(own.seconds), copy)
+            if peers:
+                fastest = min(peers, key=lambda series: median(series.seconds))
+                times_as_fast = f"{ratio(fastest, own):.2f}x"
+        rows.append([part.title, *times, times_as_fast, rate])
+    return rows
+
+
+def _copy_seconds(outcome: Outcome, threads: int) -> float | None:
+    """Seconds a byte of the fastest plain copy in the same rounds."""
+    found = [
+        median(series.seconds) / part.part.bytes
+        for number, part in enumerate(outcome.case.parts)
+        if part.part is not None and part.part.kind == "copy"
+        for series in outcome.believed
+        if (series.threads, series.part) == (threads, number)
+    ]
+    return min(found, default=None)
+
+
+def _rate(outcome: Outcome, part: Case, threads: int, seconds: float, copy: float | None) -> str:
+    """What an operation does in a second: arithmetic, or bytes compared with a copy's."""
+    if part.flop:
+        peaks = outcome.peaks.get(threads)
+        share = f" ({part.flop / seconds / median(peaks):.0%} of peak)" if peaks else ""
+        return f"{part.flop / seconds / 1e9:,.0f} GFLOP/s{share}"
+    if part.part is None or not part.part.bytes:
+        return "-"
+    share = f" ({copy * part.part.bytes / seconds:.0%} of a copy)" if copy else ""
+    return f"{part.part.bytes / seconds / 1e9:.1f} GB/s{share}"
 
 
 def _import_rows(outcome: Outcome) -> Rows:
@@ -87,10 +141,13 @@ def _over_numpy(outcome: Outcome, series: Series) -> float | None:
 
 def remarks(outcome: Outcome) -> list[str]:
     """What else a reader must know: failures, absences, goals, scaling, disturbance."""
-    lines = [
-        f"{series.engine}, threads {series.threads}: NOT MEASURED: {series.trouble}"
-        for series in outcome.failed
-    ]
+    parts = outcome.case.parts
+    lines = []
+    for series in outcome.failed:
+        what = f" of {parts[series.part].title}" if outcome.case.ops else ""
+        lines.append(
+            f"{series.engine}, threads {series.threads}{what}: NOT MEASURED: {series.trouble}"
+        )
     if outcome.absent:
         lines.append(f"not installed: {', '.join(outcome.absent)}")
     if not outcome.believed:
@@ -109,7 +166,7 @@ def _import_goal(outcome: Outcome) -> list[str]:
 
 
 def _step_remarks(outcome: Outcome) -> list[str]:
-    lines = [*_goal(outcome), *_scaling(outcome)]
+    lines = [] if outcome.case.ops else [*_goal(outcome), *_step_goal(outcome), *_scaling(outcome)]
     for threads, rates in sorted(outcome.peaks.items()):
         best = f"{max(rates) / 1e9:,.0f} at best"
         lines.append(f"FMA peak, threads {threads}: {median(rates) / 1e9:,.0f} GFLOP/s, {best}")
@@ -143,7 +200,20 @@ def _scaling(outcome: Outcome) -> list[str]:
     one, two = outcome.find(REFERENCE, 1), outcome.find(REFERENCE, 2)
     if one is None or two is None:
         return []
-    return [f"flowrs, two threads over one: {ratio(one, two):.2f}x"]
+    found, wanted = ratio(one, two), outcome.case.goal.get("two_threads_over_one")
+    line = f"flowrs, two threads over one: {found:.2f}x"
+    if wanted is None:
+        return [line]
+    return [f"{line}; goal: {wanted:.2f}x: {'met' if found >= wanted else 'NOT MET'}"]
+
+
+def _step_goal(outcome: Outcome) -> list[str]:
+    goal, series = outcome.case.goal.get("microseconds"), outcome.find(REFERENCE, 1)
+    if goal is None or series is None:
+        return []
+    found = median(series.seconds) * 1e6
+    met = "met" if found < goal else "NOT MET"
+    return [f"goal: a step at 1 thread takes less than {goal:.0f} us: {found:.1f} us: {met}"]
 
 
 def versions(outcomes: list[Outcome]) -> str:
@@ -172,8 +242,9 @@ def markdown(outcomes: list[Outcome], facts: dict[str, str], rounds: int, comman
         f"Medians over {rounds} rounds in which all engines took turns, each in a process of its "
         "own; `best` is the best round. `flowrs is 2.00x` means that flowrs does twice as many "
         "steps in the same time (the median over rounds of the two times' ratio). Each step takes "
-        "a fresh batch of NumPy arrays and fetches its loss, and the losses of the first steps "
-        "were found to follow the golden trace before any time was taken. `of FMA peak` is the "
+        "a fresh batch of NumPy arrays and fetches its loss or logits. Before any time was taken, "
+        "the losses of the first steps were found to follow a float64 training run, and the "
+        "results of single operations those in float64. `of FMA peak` is the "
         "share of the multiply-adds that the machine did in the same rounds when it did nothing "
         "else; `cores used` is the engine's processor time over the time.",
         "",

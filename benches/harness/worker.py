@@ -4,8 +4,9 @@ It takes commands from its standard input, one per line, and answers each with a
 what was its standard output; in between it sleeps in a blocking read. What libraries print goes to
 the standard error.
 
-    prepare             sets up, takes the golden steps, and answers with their losses and versions
-    round STEPS         takes some steps untimed, then STEPS timed ones, waits until no thread of
+    prepare PART        sets up a part of the case, takes the golden steps, and answers with their
+                        losses (or the digest of an operation's result) and the versions
+    round PART STEPS    takes some steps untimed, then STEPS timed ones, waits until no thread of
                         the library is busy any more, and answers with the times
 """
 
@@ -18,8 +19,11 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -27,67 +31,89 @@ from engines import ENGINES, Engine, Task
 
 from harness import data
 from harness.case import Case, load
+from harness.operation import digest
 
 #: Share of a round's steps that are taken before it, untimed: others have used the caches.
 WARM_UP = 0.2
 
+#: Samples of the first golden step, which inference is checked with.
+GOLDEN_BATCH = 100
 
-class Runner:
-    """An engine that is ready to step through the training batches, over and over."""
+
+class Batches:
+    """An engine that is ready to step through the batches of a case, over and over."""
 
     def __init__(self, engine: Engine, case: Case, threads: int) -> None:
-        if case.golden is None:
-            raise ValueError(f"case {case.name} has no golden losses")
-        self.engine, self.case = engine, case
-        self.images, self.labels = data.training_batches(case.batch)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer in case.layers:
-            shapes[f"{layer.name}-weight"] = (layer.outputs, layer.inputs)
-            shapes[f"{layer.name}-bias"] = (layer.outputs,)
-        weights = data.first_weights(case.golden, shapes)
-        self.step = engine.setup(Task(case, weights, threads))
+        self.case = case
+        self.images, self.labels = data.batches(case)
+        self.step = engine.setup(Task(case, data.first_weights(case), threads))
         self.next = 0
 
-    def advance(self) -> float:
+    def advance(self) -> Any:
         """Takes a step with the next batch."""
         number = self.next % len(self.labels)
         self.next += 1
         return self.step(self.images[number], self.labels[number])
 
-    def prepare(self) -> dict[str, Any]:
-        """Takes the golden steps, then measures how long a step takes."""
+    def losses(self) -> list[float]:
+        """The losses of the golden steps; inference takes all samples of the first one."""
         assert self.case.golden is not None
-        losses = [self.advance() for _ in range(self.case.golden.steps)]
+        if self.case.kind == "train":
+            return [self.advance() for _ in range(self.case.golden.steps)]
+        labels = self.labels.ravel()
+        count = GOLDEN_BATCH // self.case.batch
+        logits = np.concatenate([self.advance() for _ in range(count)])
+        return [data.cross_entropy(logits, labels[: len(logits)])]
+
+
+class Runner:
+    """A part of a case on an engine: what is timed, and what was checked before."""
+
+    def __init__(self, engine: Engine, case: Case, threads: int) -> None:
+        self.engine, self.case = engine, case
+        self.check: Callable[[], dict[str, Any]]
+        self.advance: Callable[[], Any]
+        if case.part is not None:
+            action = engine.setup_operation(case.part, threads)
+            self.check = lambda: {"digest": digest(action.result())}
+            self.advance = action.run
+        else:
+            batches = Batches(engine, case, threads)
+            self.check = lambda: {"losses": batches.losses()}
+            self.advance = batches.advance
+
+    def prepare(self) -> dict[str, Any]:
+        """Computes what the check needs, and measures how long a step takes."""
+        found = self.check()
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self.case.round_seconds:
             self.advance()
             steps += 1
         _wait_until_idle()
-        return {"losses": losses, "steps": steps, "versions": _versions(self.engine)}
+        return {"steps": steps, "versions": _versions(self.engine), **found}
 
     def round(self, steps: int) -> dict[str, float]:
         """Times some steps.
 
         Returns:
             ``seconds`` and, as shares of a core, what this process (``cores``) and all others
-            (``others``) used meanwhile; ``loss`` of the last step.
+            (``others``) used meanwhile.
         """
         for _ in range(math.ceil(steps * WARM_UP)):
             self.advance()
         machine, own, start = _busy_seconds(), time.process_time(), time.perf_counter()
         for _ in range(steps):
-            loss = self.advance()
+            result = self.advance()
         seconds = time.perf_counter() - start
         own = time.process_time() - own
         others = _busy_seconds() - machine - own
-        if not math.isfinite(loss):
-            raise ArithmeticError(f"the loss became {loss}")
+        if self.case.kind == "train" and not math.isfinite(result):
+            raise ArithmeticError(f"the loss became {result}")
         _wait_until_idle()
         return {
             "seconds": seconds,
             "cores": own / seconds,
             "others": max(others, 0.0) / seconds,
-            "loss": loss,
         }
 
 
@@ -141,22 +167,33 @@ def _blas_of_numpy() -> dict[str, str]:
     }
 
 
+def _runner(engine: Engine, case: Case, threads: int) -> Runner | Exception:
+    """A runner, or why there is none."""
+    try:
+        return Runner(engine, case, threads)
+    except Exception as error:
+        return error
+
+
 def main() -> None:
     """Serves the commands of the parent process until its end of the pipe is closed."""
     engine, case, threads = ENGINES[sys.argv[1]], load(sys.argv[2]), int(sys.argv[3])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    runner = None
+    runners: list[Runner | Exception] = []
     for line in sys.stdin:
-        command, *arguments = line.split()
+        command, part, *arguments = line.split()
+        number = int(part)
         try:
-            if command == "prepare":
-                runner = Runner(engine, case, threads)
-                answer = runner.prepare()
-            elif runner is None:
-                raise RuntimeError(f"{command} before prepare")
-            else:
-                answer = runner.round(int(arguments[0]))
+            if not runners:
+                # All at once: some libraries want to know everything before they run anything.
+                runners = [_runner(engine, part, threads) for part in case.parts]
+            runner = runners[number]
+            if isinstance(runner, Exception):
+                raise runner
+            answer = runner.prepare() if command == "prepare" else runner.round(int(arguments[0]))
+        except NotImplementedError as error:
+            answer = {"unable": str(error)}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)
