@@ -7,12 +7,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from flowrs.checkpoint.blob import FileBackendVariableBlob
 from flowrs.checkpoint.loading import LoadReport, Mismatch, load_variables
-from flowrs.checkpoint.manager import CheckpointManager, SavedCheckpoint
 from flowrs.checkpoint.reading import Checkpoint, VerifyReport, get
 from flowrs.checkpoint.saving import PendingSave, drop, rename, save, update
 from flowrs.checkpoint.values import Path, Value
+
+if TYPE_CHECKING:
+    from flowrs.checkpoint.manager import CheckpointManager, SavedCheckpoint
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the manager when it is first asked for: jobs do not need it."""
+    if name in ("CheckpointManager", "SavedCheckpoint"):
+        from flowrs.checkpoint import manager
+
+        return getattr(manager, name)
+    raise AttributeError(f"module 'flowrs.checkpoint' has no attribute {name!r}")
+
 
 __all__ = [
     "Checkpoint",
