@@ -22,7 +22,7 @@ NAMES = {
         pad zero_pad2d constant_pad2d reflection_pad2d replication_pad2d
         clip clamp clip_by_value clip_by_scalar smooth_l1_loss
         clear_default_session sync_default_session
-        dtypes convert_oneflow_dtype_to_numpy_dtype
+        dtypes convert_oneflow_dtype_to_numpy_dtype name_scope
         char float16 half float32 float double float64 int8 int int32 int64 long uint8 record
         tensor_buffer dtype
     """,
@@ -46,6 +46,11 @@ NAMES = {
         reduce_euclidean_norm reduce_logsumexp argmax top_k in_top_k
         equal not_equal less less_equal greater greater_equal logical_and
         clip_by_value l2_normalize
+        sigmoid_v2 tanh_v2 sigmoid_grad gelu_grad log_sigmoid softplus
+        reduce_any reduce_all reduced_shape_elem_cnt
+        acos acosh asin asinh atan atanh cos cosh sin sinh tan atan2
+        ceil floor rint round sign expm1 log1p erf erfc lgamma reciprocal reciprocal_no_nan
+        xdivy xlogy floordiv polyval
     """,
     "flow.optimizer": """
         SGD Adam AdamW SGDW PiecewiseConstantScheduler CosineScheduler
@@ -63,7 +68,8 @@ NAMES = {
         mirrored_view_enabled
     """,
     "flow.distribute": """
-        split broadcast auto assert_is_valid_distribute
+        split broadcast auto assert_is_valid_distribute mirrored_strategy mirrored_strategy_enabled
+        consistent_strategy consistent_strategy_enabled
     """,
     "flow.data": "load_mnist",
 }

@@ -326,3 +326,22 @@ class TestDistribute:
             flow.distribute.assert_is_valid_distribute(hint)
         with pytest.raises(ArgumentTypeError, match=r"expected a flow\.distribute hint"):
             flow.distribute.assert_is_valid_distribute("broadcast")
+
+
+class TestDeprecatedNames:
+    def test_name_scope_is_a_namespace(self, capsys):
+        def body():
+            with flow.name_scope("outer"), flow.scope.namespace("inner"):
+                return flow.get_variable("w", (1,), initializer=flow.zeros_initializer())
+
+        define(body)()
+        assert list(flow.get_all_variables()) == ["outer-inner-w"]
+        assert "name_scope is deprecated: use flow.scope.namespace" in capsys.readouterr().err
+
+    def test_strategies_are_views(self, capsys):
+        assert flow.distribute.consistent_strategy_enabled()
+        with flow.distribute.mirrored_strategy():
+            assert flow.distribute.mirrored_strategy_enabled()
+            with flow.distribute.consistent_strategy():
+                assert not flow.scope.mirrored_view_enabled()
+        assert capsys.readouterr().err.count("is deprecated: use flow.scope.") == 4

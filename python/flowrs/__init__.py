@@ -125,6 +125,7 @@ from flowrs.padding import (
     same_padding,
     zero_pad2d,
 )
+from flowrs.scope import name_scope
 from flowrs.session import clear_default_session, get_all_variables, sync_default_session
 from flowrs.slicing import (
     reverse,
@@ -247,6 +248,7 @@ __all__ = [
     "masked_fill",
     "math",
     "matmul",
+    "name_scope",
     "nn",
     "nonzero",
     "one_hot",

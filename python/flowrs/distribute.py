@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from flowrs import scope
 from flowrs.errors import ArgumentTypeError
 
 
@@ -45,3 +48,55 @@ def assert_is_valid_distribute(distribute: object) -> None:
     """Raises an ArgumentTypeError where the argument is no hint of this module."""
     if not isinstance(distribute, Distribute):
         raise ArgumentTypeError(f"expected a flow.distribute hint, found {distribute!r}")
+
+
+def consistent_strategy() -> scope.LogicalView:
+    """The deprecated name of ``flow.scope.consistent_view``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.consistent_strategy()
+        consistent_view
+    """
+    _warn("consistent_strategy", "consistent_view")
+    return scope.consistent_view()
+
+
+def mirrored_strategy() -> scope.LogicalView:
+    """The deprecated name of ``flow.scope.mirrored_view``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.mirrored_strategy()
+        mirrored_view
+    """
+    _warn("mirrored_strategy", "mirrored_view")
+    return scope.mirrored_view()
+
+
+def consistent_strategy_enabled() -> bool:
+    """The deprecated name of ``flow.scope.consistent_view_enabled``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.consistent_strategy_enabled()
+        True
+    """
+    _warn("consistent_strategy_enabled", "consistent_view_enabled")
+    return scope.consistent_view_enabled()
+
+
+def mirrored_strategy_enabled() -> bool:
+    """The deprecated name of ``flow.scope.mirrored_view_enabled``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.mirrored_strategy_enabled()
+        False
+    """
+    _warn("mirrored_strategy_enabled", "mirrored_view_enabled")
+    return scope.mirrored_view_enabled()
+
+
+def _warn(old: str, new: str) -> None:
+    print(f"WARNING: distribute.{old} is deprecated: use flow.scope.{new}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 
 from flowrs.errors import ArgumentError, ArgumentTypeError
@@ -114,6 +114,23 @@ def namespace(name: str) -> Iterator[None]:
         yield
     finally:
         trace.namespaces.pop()
+
+
+def name_scope(name: str) -> AbstractContextManager[None]:
+    """The deprecated name of :func:`namespace`.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     with flow.name_scope("encoder"):
+        ...         flow.get_variable("w", shape=(1,), initializer=flow.zeros_initializer())
+        >>> list(flow.get_all_variables())
+        ['encoder-w']
+    """
+    print("WARNING: name_scope is deprecated: use flow.scope.namespace", file=sys.stderr)
+    return namespace(name)
 
 
 class LogicalView:
