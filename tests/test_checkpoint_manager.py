@@ -173,6 +173,15 @@ class TestOthersAreLeftAlone:
             manager.save(2, var_dict=W)
         assert note.read_text() == "do not lose this" and steps(manager) == [1, 2]
 
+    def test_more_levels_than_a_name_can_have_are_foreign(self, tmp_path):
+        manager = Manager(tmp_path, keep_last=1)
+        manager.save(1, var_dict={"/".join("a" * 32): np.ones(1)})
+        manager.save(2, var_dict=W)
+        assert steps(manager) == [2]
+        (tmp_path / "step_00000002" / "/".join("a" * 33)).mkdir(parents=True)
+        with pytest.warns(UserWarning, match="nested too deeply"):
+            manager.save(3, var_dict=W)
+
     def test_what_was_not_finished_does_not_count(self, tmp_path):
         manager = Manager(tmp_path)
         save_all(manager, [1, 2])

@@ -145,6 +145,7 @@ def test_imports_of_oneflow(tmp_path, flowrs):
     import oneflow.core.operator.op_conf_pb2 as op_conf_util
     from oneflow import nn, checkpoint as saved
     from oneflow.python.ops import math_ops
+    from oneflow.python.framework.check_point import CheckPoint
     from oneflow.compatible import single_client as classic
     import oneflow.compatible.single_client.typing as classic_tp
     import flowrs
@@ -153,6 +154,7 @@ def test_imports_of_oneflow(tmp_path, flowrs):
     assert flow.float32 is flowrs.float32 is classic.float32
     assert nn.relu is flowrs.nn.relu and saved.get is flowrs.checkpoint.get
     assert math_ops.reduce_mean is flowrs.math.reduce_mean
+    assert CheckPoint is flow.train.CheckPoint is flowrs.train.CheckPoint
     kinds = (op_conf_util.kNone, op_conf_util.kTanH, op_conf_util.kSigmoid, op_conf_util.kRelu)
     assert kinds == (0, 1, 2, 3)
     assert flow.__name__ == "oneflow" and flow.__version__ == flowrs.__version__

@@ -27,6 +27,9 @@ _HIDDEN = re.compile(
 _FILES_OF_VARIABLES = frozenset({"out", "meta"})
 _FILES_OF_CHECKPOINTS = frozenset({MARKER, METADATA})
 
+#: The most directories of one name, such as ``a/b/c``.
+_MOST_LEVELS = 32
+
 #: A save on another computer, of which nothing but its files is seen here, writes that often.
 _SECONDS_OF_SILENCE = 60.0
 
@@ -124,6 +127,9 @@ def contents(path: Path) -> Contents:
         place, status = waiting.pop()
         result.changed = max(result.changed, status.st_mtime)
         if stat.S_ISDIR(status.st_mode):
+            if len(place.parts) - len(path.parts) > _MOST_LEVELS:
+                result.foreign = "directories nested too deeply"
+                continue
             with os.scandir(place) as entries:
                 waiting += [
                     (Path(entry.path), entry.stat(follow_symlinks=False)) for entry in entries

@@ -34,6 +34,7 @@ _MOVED = {
     "oneflow": "",
     "oneflow.compatible.single_client": "",
     "oneflow.python.experimental.load_mnist": "data",
+    "oneflow.python.framework.check_point": "train",
     "oneflow.python.framework.check_point_v2": "checkpoint",
     "oneflow.python.framework.config_util": "config",
     "oneflow.python.framework.dtype": "",
