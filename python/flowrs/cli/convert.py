@@ -51,6 +51,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace TARGET if it exists")
     parsed = parser.parse_intermixed_args(words)
     with output.progress("converting", open_tensors(parsed.source).size_in_bytes) as progress:
+        progress.update(0)
         done = convert(
             parsed.source,
             parsed.target,

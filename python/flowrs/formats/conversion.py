@@ -84,7 +84,7 @@ def convert(
         exclude: patterns; tensors that match one are not converted.
         strip: what is taken off the beginning of names that begin with it.
         overwrite: whether a file or checkpoint of the target's name is replaced.
-        progress: called with the bytes that are done and all bytes.
+        progress: called with the bytes that are done and all bytes; a checkpoint is done at once.
 
     Returns:
         What was converted.
@@ -120,8 +120,9 @@ def convert(
     widened: list[str] = []
     if target_format == "checkpoint":
         widened = [one.name for one in tensors if one.type is BFLOAT16 and one.blob is None]
-        values = values_for_checkpoint(tensors, advance)
+        values = values_for_checkpoint(tensors)
         checkpoint.save(place, values, overwrite=overwrite, metadata=opened.metadata or None)
+        advance(total)
     else:
         with _new_file(place, overwrite) as file:
             if target_format == "npz":
@@ -197,16 +198,10 @@ def _storable(tensor: Tensor, file: TensorFile) -> Tensor:
     return tensor
 
 
-def values_for_checkpoint(
-    tensors: Sequence[Tensor], advance: Callable[[int], None] = lambda count: None
-) -> dict[str, checkpoint.Value]:
+def values_for_checkpoint(tensors: Sequence[Tensor]) -> dict[str, checkpoint.Value]:
     """What to give ``flow.checkpoint.save`` or ``update`` to store tensors.
 
     bfloat16 of other files becomes float32.
-
-    Args:
-        tensors: the tensors.
-        advance: told the bytes of each tensor.
 
     Raises:
         CheckpointError: a checkpoint has not the type of one of them.
@@ -222,7 +217,6 @@ def values_for_checkpoint(
     for tensor in tensors:
         check_name(tensor.name)
         values[tensor.name] = _in_order(tensor) if tensor.blob is None else tensor.blob
-        advance(tensor.size_in_bytes)
     return values
 
 
