@@ -17,7 +17,7 @@ _DESCRIPTION = """\
 flowrs trains and runs neural networks written for OneFlow's classic API, on the CPU.
 
 commands:
-  flowrs demo             see it at work: train, save, open again, extend, train on
+  flowrs demo             see it at work: train, save, open again, extend, train on, LeNet
   flowrs run SCRIPT ...   run a script that says "import oneflow as flow", as it is
 
 commands about checkpoints:

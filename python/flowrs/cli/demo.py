@@ -1,4 +1,4 @@
-"""``flowrs demo``: train, save, open again, extend, train on, and show what happens."""
+"""``flowrs demo``: train, save, open again, extend, train on, train LeNet; shows what happens."""
 
 # Annotations stay objects here (no `from __future__ import annotations`): those of a job are read
 # when it is defined, and these name local variables.
@@ -23,19 +23,24 @@ from flowrs.errors import ArgumentError, CheckpointError, CheckpointExistsError,
 BATCH_SIZE = 100
 FIRST_EPOCHS = 40
 FURTHER_EPOCHS = 20
+LENET_EPOCHS = 5
+MLP_RATE = 0.1
+LENET_RATE = 0.01
 SEED = 1
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 TrainJob: TypeAlias = Callable[[Images, Labels], Floats]
 PredictJob: TypeAlias = Callable[[Images], Floats]
 Split: TypeAlias = tuple[Images, Labels]
+Network: TypeAlias = Callable[[Any, bool], Any]
 
 
 @dataclass
 class Stage:
     """One row of the last table."""
 
-    name: str
+    model: str
+    data: str
     steps: int
     seconds: float
     loss: float
@@ -78,21 +83,25 @@ def demo(output: Path | None = None) -> int:
         f"{train[1].size} to learn from, {test[1].size} by other writers to be tested on\n"
     )
     print(f"1. train 784 -> 512 (relu) -> 10 for {FIRST_EPOCHS} epochs")
-    train_job, predict_job = _new_session(test, extended=False)
-    first, answers = _train("digits", train_job, predict_job, train, test, FIRST_EPOCHS)
+    train_job, predict_job = _new_session(test, _mlp, MLP_RATE)
+    first, answers = _train("MLP", "digits", train_job, predict_job, train, test, FIRST_EPOCHS)
     print("\n2. save")
     _save(first_path)
     print("\n3. open again, in a fresh session")
     _open_again(first_path, test, answers)
     print(f"\n4. extend by dense3 (10 -> 10), train on for {FURTHER_EPOCHS} epochs")
-    train_job, predict_job = _new_session(test, extended=True)
+    train_job, predict_job = _new_session(test, _extended_mlp, MLP_RATE)
     print(f"   {flow.load_variables(flow.checkpoint.get(str(first_path)))}")
-    name = "digits, extended"
-    extended, _ = _train(name, train_job, predict_job, train, test, FURTHER_EPOCHS)
+    name = "MLP, extended"
+    extended, _ = _train(name, "digits", train_job, predict_job, train, test, FURTHER_EPOCHS)
     _save(extended_path)
-    stages = [first, extended, *_mnist()]
+    print(f"\n5. train LeNet: two convolutions, two pools, dropout, for {LENET_EPOCHS} epochs")
+    train_job, predict_job = _new_session(test, _lenet, LENET_RATE, momentum=0.9)
+    lenet, _ = _train("LeNet", "digits", train_job, predict_job, train, test, LENET_EPOCHS)
+    flow.checkpoint.save(str(folder / "lenet_models_1"))
+    stages = [first, extended, lenet, *_mnist()]
     print("\n" + _summary(stages))
-    print(f"\nall in {format_duration(time.perf_counter() - begun)}; both models are in {folder}")
+    print(f"\nall in {format_duration(time.perf_counter() - begun)}; the models are in {folder}")
     return 0
 
 
@@ -123,44 +132,77 @@ def _make_folder(output: Path | None) -> Path:
         ) from error
 
 
-def _new_session(test: Split, extended: bool) -> tuple[TrainJob, PredictJob]:
+def _mlp(images: Any, train: bool) -> Any:
+    """One hidden layer."""
+    initializer = flow.truncated_normal(0.1)
+    flat = flow.reshape(images, [images.shape[0], -1])
+    hidden = flow.layers.dense(
+        flat, 512, activation=flow.nn.relu, kernel_initializer=initializer, name="dense1"
+    )
+    return flow.layers.dense(hidden, 10, kernel_initializer=initializer, name="dense2")
+
+
+def _extended_mlp(images: Any, train: bool) -> Any:
+    """The same, and one layer more."""
+    logits = _mlp(images, train)
+    initializer = flow.truncated_normal(0.1)
+    return flow.layers.dense(logits, 10, kernel_initializer=initializer, name="dense3")
+
+
+def _lenet(images: Any, train: bool) -> Any:
+    """Two convolutions with pools, and two dense layers."""
+    initializer = flow.truncated_normal(0.1)
+    x = images
+    for name, filters in (("conv1", 32), ("conv2", 64)):
+        x = flow.layers.conv2d(
+            x,
+            filters,
+            5,
+            padding="SAME",
+            activation=flow.nn.relu,
+            kernel_initializer=initializer,
+            name=name,
+        )
+        x = flow.nn.max_pool2d(x, 2, 2, "SAME")
+    x = flow.reshape(x, [x.shape[0], -1])
+    x = flow.layers.dense(
+        x, 512, activation=flow.nn.relu, kernel_initializer=initializer, name="dense1"
+    )
+    x = flow.nn.dropout(x, 0.5, name="dropout") if train else x
+    return flow.layers.dense(x, 10, kernel_initializer=initializer, name="dense2")
+
+
+def _new_session(
+    test: Split, network: Network, rate: float, momentum: float = 0.0
+) -> tuple[TrainJob, PredictJob]:
     """Forgets all variables and defines a train job and a predict job over the same new ones."""
     flow.clear_default_session()
     flow.config.random_seed(SEED)
     test_batch_size = test[0].shape[1]
-
-    def network(images: Any) -> Any:
-        initializer = flow.truncated_normal(0.1)
-        flat = flow.reshape(images, [images.shape[0], -1])
-        hidden = flow.layers.dense(
-            flat, 512, activation=flow.nn.relu, kernel_initializer=initializer, name="dense1"
-        )
-        logits = flow.layers.dense(hidden, 10, kernel_initializer=initializer, name="dense2")
-        if extended:
-            logits = flow.layers.dense(logits, 10, kernel_initializer=initializer, name="dense3")
-        return logits
 
     @flow.global_function(type="train")
     def train_job(
         images: tp.Numpy.Placeholder((BATCH_SIZE, 1, 28, 28), dtype=flow.float),  # type: ignore[valid-type]
         labels: tp.Numpy.Placeholder((BATCH_SIZE,), dtype=flow.int32),  # type: ignore[valid-type]
     ) -> tp.Numpy:
-        loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, network(images))
-        schedule = flow.optimizer.PiecewiseConstantScheduler([], [0.1])
-        flow.optimizer.SGD(schedule, momentum=0).minimize(loss)
+        logits = network(images, True)
+        loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        schedule = flow.optimizer.PiecewiseConstantScheduler([], [rate])
+        flow.optimizer.SGD(schedule, momentum=momentum).minimize(loss)
         return loss  # type: ignore[return-value]
 
     @flow.global_function(type="predict")
     def predict_job(
         images: tp.Numpy.Placeholder((test_batch_size, 1, 28, 28), dtype=flow.float),  # type: ignore[valid-type]
     ) -> tp.Numpy:
-        return network(images)  # type: ignore[no-any-return]
+        return network(images, False)  # type: ignore[no-any-return]
 
     return train_job, predict_job
 
 
 def _train(
-    name: str,
+    model: str,
+    data: str,
     train_job: TrainJob,
     predict_job: PredictJob,
     train: Split,
@@ -170,7 +212,7 @@ def _train(
     batches = list(zip(*train, strict=True))
     steps = epochs * len(batches)
     begun = time.perf_counter()
-    with Progress(f"   {name}", steps, unit="steps", stream=sys.stdout) as progress:
+    with Progress(f"   {model} on {data}", steps, unit="steps", stream=sys.stdout) as progress:
         for _ in range(epochs):
             losses = []
             for images, labels in batches:
@@ -179,7 +221,8 @@ def _train(
     seconds = time.perf_counter() - begun
     answers = _ask(predict_job, test)
     print(f"   test accuracy {answers}")
-    return Stage(name, steps, seconds, sum(losses) / len(losses), answers.accuracy), answers
+    loss = sum(losses) / len(losses)
+    return Stage(model, data, steps, seconds, loss, answers.accuracy), answers
 
 
 def _ask(predict_job: PredictJob, test: Split) -> Answers:
@@ -211,7 +254,7 @@ def _save(path: Path) -> None:
 
 def _open_again(path: Path, test: Split, before: Answers) -> None:
     """Reads the model back into new variables, and compares every answer with those before."""
-    _, predict_job = _new_session(test, extended=False)
+    _, predict_job = _new_session(test, _mlp, MLP_RATE)
     begun = time.perf_counter()
     opened = flow.checkpoint.get(str(path))
     seconds = time.perf_counter() - begun
@@ -229,23 +272,24 @@ def _open_again(path: Path, test: Split, before: Answers) -> None:
 def _mnist() -> list[Stage]:
     """One epoch on MNIST, if this computer has it: nothing is downloaded here."""
     if not mnist_is_local():
-        print("\n5. MNIST is not on this computer (FLOWRS_DATA_DIR may name its folder): left out")
+        print("\n6. MNIST is not on this computer (FLOWRS_DATA_DIR may name its folder): left out")
         return []
     try:
         train, test = flow.data.load_mnist(BATCH_SIZE, BATCH_SIZE)
     except (ArgumentError, DataError) as error:
-        print(f"\n5. MNIST cannot be used and is left out: {error}")
+        print(f"\n6. MNIST cannot be used and is left out: {error}")
         return []
-    print(f"\n5. the same network, from the start, on MNIST: one epoch of {train[1].size} digits")
-    train_job, predict_job = _new_session(test, extended=False)
-    stage, _ = _train("MNIST", train_job, predict_job, train, test, 1)
+    print(f"\n6. the first network, from the start, on MNIST: one epoch of {train[1].size} digits")
+    train_job, predict_job = _new_session(test, _mlp, MLP_RATE)
+    stage, _ = _train("MLP", "MNIST", train_job, predict_job, train, test, 1)
     return [stage]
 
 
 def _summary(stages: list[Stage]) -> str:
     rows = [
         (
-            stage.name,
+            stage.model,
+            stage.data,
             stage.steps,
             format_duration(stage.seconds),
             f"{stage.steps / stage.seconds:.0f}",
@@ -254,5 +298,5 @@ def _summary(stages: list[Stage]) -> str:
         )
         for stage in stages
     ]
-    header = ("trained on", "steps", "time", "steps/s", "loss of last epoch", "test accuracy")
-    return table(rows, header, "lrrrrr")
+    header = ("model", "trained on", "steps", "time", "steps/s", "last loss", "test accuracy")
+    return table(rows, header, "llrrrrr")
