@@ -432,6 +432,11 @@ class TestPrune:
         assert code == 0 and "no checkpoint of a manager with the prefix x" in out
         assert len(runs.list()) == 4
 
+    def test_one_of_them_must_be_chosen(self, run):
+        for words in (["show", "runs"], ["verify", "runs"], ["convert", "runs", "w.npz"]):
+            code, _, err = run(*words)
+            assert code == 1 and "a folder of 4; choose one, such as runs/step_00001000" in err
+
     def test_ls_shows_the_metrics(self, run):
         out = run("ls", "runs")[1]
         assert rows(out)[0] == ["checkpoint", "variables", "size", "step", "saved", "loss"]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowrs._leftovers import MARKER
 from flowrs._terminal import format_bytes, printable, table
 from flowrs.checkpoint.manager import saved_record
 from flowrs.cli import output
 from flowrs.errors import CheckpointError
 from flowrs.formats import Tensor, TensorFile, open_tensors
+from flowrs.formats.directory import checkpoints_in
 
 _DESCRIPTION = """\
 Lists the variables of a checkpoint with their types and shapes, or the checkpoints of a folder.
@@ -30,7 +31,6 @@ _EXAMPLES = """\
   flowrs ls mlp_models_1 --json | jq '.variables[].name'
 """
 
-_MARKER = "snapshot_done"
 _STEP = "System-Train-TrainStep-"
 
 
@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> int:
     parsed = parser.parse_intermixed_args(words)
     inside = checkpoints_in(parsed.path)
     if inside and not parsed.names:
-        _list_folder(parsed.path, inside, parsed.json)
+        _list_folder(parsed.path, [Path(parsed.path, name) for name in inside], parsed.json)
         return 0
     file = open_tensors(parsed.path)
     tensors = output.choose(file, parsed.names)
@@ -58,24 +58,6 @@ def run(words: Sequence[str]) -> int:
     else:
         _print_variables(file, tensors)
     return 0
-
-
-def checkpoints_in(path: str) -> list[Path]:
-    """The checkpoints in a folder that is none itself, in the natural order of their names."""
-    folder = Path(path)
-    try:
-        if not folder.is_dir() or (folder / _MARKER).exists() or (folder / "out").is_file():
-            return []
-        found = [one for one in folder.iterdir() if (one / _MARKER).is_file()]
-    except OSError as error:
-        raise CheckpointError(f"cannot list {path}: {error.strerror}") from error
-    return sorted((one for one in found if not one.name.startswith(".")), key=_natural)
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """A key that puts step_9 before step_10."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def step_of(file: TensorFile) -> int | None:
@@ -92,7 +74,7 @@ def _complete(file: TensorFile) -> bool | None:
     """Whether a finished save left its marker; None for what has no such thing."""
     if file.format != "checkpoint":
         return None
-    return os.path.isfile(os.path.join(file.path, _MARKER))
+    return os.path.isfile(os.path.join(file.path, MARKER))
 
 
 def _described(file: TensorFile, tensors: list[Tensor]) -> dict[str, Any]:
@@ -135,7 +117,7 @@ def _print_variables(file: TensorFile, tensors: list[Tensor]) -> None:
     if file.format == "checkpoint" and file.left_out:
         output.warn(f"not looked into: {output.some_names(file.left_out)}")
     if _complete(file) is False:
-        output.warn(f"{file.path} has no {_MARKER}: perhaps its saving was not finished")
+        output.warn(f"{file.path} has no {MARKER}: perhaps its saving was not finished")
 
 
 def summary(file: TensorFile, tensors: list[Tensor]) -> str:
@@ -206,7 +188,7 @@ def _list_folder(folder: str, paths: list[Path], as_json: bool) -> None:
 
 
 def _row(path: Path) -> _Row:
-    saved = (path / _MARKER).stat().st_mtime
+    saved = (path / MARKER).stat().st_mtime
     try:
         file = open_tensors(path)
     except CheckpointError:
