@@ -116,7 +116,7 @@ fn bytes_of(variable: &Variable<'_>) -> Vec<u8> {
     bytes.to_vec()
 }
 
-fn for_each_crash(disk: &Disk, seeds: u32, mut check: impl FnMut(Disk)) {
+pub(super) fn for_each_crash(disk: &Disk, seeds: u32, mut check: impl FnMut(Disk)) {
     let mut masks = vec![0, u64::MAX];
     for index in 0..disk.most_pending() {
         // Everything up to one change, everything but one, one alone.

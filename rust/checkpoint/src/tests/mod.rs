@@ -8,6 +8,7 @@ mod names;
 mod parser;
 #[cfg(target_os = "linux")]
 mod refusals;
+mod replace;
 #[cfg(unix)]
 mod round_trip;
 mod simulated;

@@ -154,6 +154,11 @@ impl Disk {
         Ok(node)
     }
 
+    /// Which node a path leads to.
+    pub(super) fn node_of(&self, path: &Path) -> Option<usize> {
+        self.find(0, path).ok()
+    }
+
     fn entries(&self, node: usize) -> io::Result<&Entries> {
         match &self.nodes[node] {
             Node::Directory { seen, .. } => Ok(seen),
