@@ -8,6 +8,7 @@ from _typeshed import Incomplete, SupportsGetItem
 from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, final
+from typing_extensions import disjoint_base
 
 __all__ = [
     "CheckpointEntry",
@@ -30,34 +31,62 @@ __all__ = [
     "verify_entries",
 ]
 
-@final
+@disjoint_base
 class CheckpointEntry:
     """
-    One variable of a checkpoint: names and sizes are known, the bytes are not read yet.
+    One variable of a checkpoint: names and sizes are known, the bytes are not read yet. The base of
+    the class that Python shows, which adds no fields: a checkpoint may have a great many of them.
     """
+    def __new__(cls, /, opened: OpenedCheckpoint, index: SupportsIndex) -> CheckpointEntry:
+        """
+        The variable of a number among those that were opened.
+        """
     @property
-    def checksum(self, /) -> str | None:
+    def _absolute_path(self, /) -> Path:
         """
-        The checksum of the elements as 32 hexadecimal digits, where `meta` has one.
+        The same, from the root.
         """
-    @property
-    def file_path(self, /) -> Path:
-        """
-        The file that holds the elements.
-        """
-    def is_remote(self, /) -> bool:
-        """
-        Whether the file comes over a network or from another program, so that reading is better
-        than mapping.
-        """
-    def map(self, /, copy_on_write: bool) -> Mapping:
+    def _map(self, /, copy_on_write: bool) -> Mapping:
         """
         Maps the file; with `copy_on_write` the memory may be written and the file stays as it is.
         """
     @property
-    def meta(self, /) -> tuple[str, list[int]] | None:
+    def _meta(self, /) -> tuple[str, list[int]] | None:
         """
         Element type (as `kFloat`) and shape; None where there is no `meta`.
+        """
+    @property
+    def _opened_from(self, /) -> tuple[Path, bool]:
+        """
+        The absolute path that was opened, and whether it is the variable's own directory.
+        """
+    @property
+    def _path(self, /) -> Path:
+        """
+        The file that holds the elements.
+        """
+    def _read(self, /) -> Mapping:
+        """
+        Reads the file into memory of its own.
+        """
+    def _read_range(self, /, offset: SupportsIndex, array: Any) -> None:
+        """
+        Reads the bytes from `offset` on into a C-contiguous array.
+        """
+    @property
+    def _reads(self, /) -> bool:
+        """
+        Whether bytes are read, and not mapped.
+        """
+    def _verify(self, /) -> bool:
+        """
+        Compares the elements with their checksum; False where there is none.
+        """
+    @property
+    def checksum(self, /) -> str | None:
+        """
+        The XXH3-128 of the elements when they were saved, as 32 hexadecimal digits; None where
+        ``meta`` has none.
         """
     @property
     def name(self, /) -> str:
@@ -65,26 +94,9 @@ class CheckpointEntry:
         Name of the variable.
         """
     @property
-    def opened_from(self, /) -> tuple[Path, bool]:
-        """
-        The path that was opened, and whether it is the variable's own directory.
-        """
-    def read(self, /, writable: bool) -> Mapping:
-        """
-        Reads the file into memory of its own, which can be written if `writable`.
-        """
-    def read_range(self, /, offset: SupportsIndex, array: Any) -> None:
-        """
-        Reads the bytes from `offset` on into a C-contiguous array.
-        """
-    @property
-    def size(self, /) -> int:
+    def size_in_bytes(self, /) -> int:
         """
         Bytes of the file when the checkpoint was opened.
-        """
-    def verify(self, /) -> bool:
-        """
-        Compares the elements with their checksum; False where there is none.
         """
 
 @final
@@ -178,8 +190,12 @@ class Mapping:
 @final
 class OpenedCheckpoint:
     """
-    A directory of variables that is open.
+    A directory of variables that is open, or a single variable.
     """
+    def absolute(self, /, path: str | PathLike[str]) -> Path:
+        """
+        The absolute form of a path that was relative when the checkpoint was opened.
+        """
     def close(self, /) -> None:
         """
         Lets go of the directory; nothing can be opened in it any more.
@@ -198,6 +214,21 @@ class OpenedCheckpoint:
     def metadata(self, /) -> bytes | None:
         """
         The user's metadata as they are stored.
+        """
+    @property
+    def names(self, /) -> list[str]:
+        """
+        Names of the variables, in the order of their numbers.
+        """
+    @property
+    def reads(self, /) -> bool:
+        """
+        Whether bytes are read, and not mapped.
+        """
+    @property
+    def single(self, /) -> bool:
+        """
+        Whether it is a single variable.
         """
 
 @final
@@ -341,15 +372,16 @@ def op_names() -> list[str]:
 
 def open_checkpoint(
     path: str | PathLike[str],
+    io: str,
     include: SupportsGetItem[int, str] | None,
     exclude: SupportsGetItem[int, str],
-) -> tuple[OpenedCheckpoint | None, list[CheckpointEntry]]:
+) -> OpenedCheckpoint:
     """
-    Opens a path: the directory, or None where the path is that of one variable; and the variables
-    whose names match a pattern of `include`, if there are any, and none of `exclude`.
+    Opens a path: the variables whose names match a pattern of `include`, if there are any, and none
+    of `exclude`. `io` is `"auto"`, `"mmap"` or `"read"`.
     """
 
-def open_variable(path: str | PathLike[str], name: str, single: bool) -> CheckpointEntry:
+def open_variable(path: str | PathLike[str], name: str, single: bool, io: str) -> OpenedCheckpoint:
     """
     Opens one variable of a checkpoint, or the variable whose own directory the path is if `single`.
     The directory is not kept open.

@@ -20,47 +20,20 @@ Array = npt.NDArray[Any]
 _LATER_TYPES = {"kBool": np.dtype(np.bool_), "kBFloat16": np.dtype(np.uint16)}
 
 
-class Origin:
-    """What the variables of one opened checkpoint share.
-
-    Attributes:
-        io: ``"mmap"`` or ``"read"``.
-        working_directory: where relative paths began when the checkpoint was opened.
-    """
-
-    __slots__ = ("io", "working_directory")
-
-    def __init__(self, io: str, path: str) -> None:
-        self.io = io
-        self.working_directory = "" if os.path.isabs(path) else os.getcwd()
-
-    def absolute(self, path: str | os.PathLike[str]) -> str:
-        """The absolute form of a path that was relative when the checkpoint was opened."""
-        return os.path.normpath(os.path.join(self.working_directory, path))
-
-
-class FileBackendVariableBlob:
+class FileBackendVariableBlob(CheckpointEntry):
     """A variable in a checkpoint; its bytes stay on the disk until they are looked at.
 
     ``blob[2:5]`` reads only the bytes of these rows. A blob can be pickled: it is opened again, and
     refused if the checkpoint has another shape or type by then.
     """
 
-    __slots__ = ("_entry", "_origin")
-
-    def __init__(self, entry: CheckpointEntry, origin: Origin) -> None:
-        self._entry = entry
-        self._origin = origin
-
-    @property
-    def name(self) -> str:
-        """Name of the variable."""
-        return self._entry.name
+    # Without fields of its own, it costs the garbage collector nothing.
+    __slots__ = ()
 
     @property
     def file_path(self) -> str:
         """The file that holds the elements."""
-        return os.fspath(self._entry.file_path)
+        return os.fspath(self._path)
 
     @property
     def var_dir_(self) -> str:
@@ -70,12 +43,12 @@ class FileBackendVariableBlob:
     @property
     def has_meta_info_(self) -> bool:
         """Whether there is a ``meta`` with shape and dtype; the oldest snapshots have none."""
-        return self._entry.meta is not None
+        return self._meta is not None
 
     @property
     def shape(self) -> tuple[int, ...] | None:
         """Extent of each dimension; None where there is no ``meta``."""
-        meta = self._entry.meta
+        meta = self._meta
         return None if meta is None else tuple(meta[1])
 
     @property
@@ -90,23 +63,8 @@ class FileBackendVariableBlob:
     @property
     def kind(self) -> str | None:
         """Name of the element type in ``meta``, such as ``"kFloat"``; None where there is none."""
-        meta = self._entry.meta
+        meta = self._meta
         return None if meta is None else meta[0]
-
-    @property
-    def size_in_bytes(self) -> int:
-        """Bytes of the file."""
-        return int(self._entry.size)
-
-    @property
-    def checksum(self) -> str | None:
-        """The XXH3-128 of the elements when they were saved; None where ``meta`` has none."""
-        return self._entry.checksum
-
-    @property
-    def native(self) -> CheckpointEntry:
-        """The variable as the native side knows it."""
-        return self._entry
 
     def verify(self) -> bool:
         """Reads the elements and compares them with their checksum.
@@ -117,7 +75,7 @@ class FileBackendVariableBlob:
         Raises:
             CheckpointError: the elements are not those that were saved.
         """
-        return self._entry.verify()
+        return self._verify()
 
     def numpy(self, index: Any = None) -> Array:
         """The value: a read-only array; no byte is read before it is used.
@@ -147,7 +105,7 @@ class FileBackendVariableBlob:
         array: Array
         if index is None:
             array = self.values(shape, stored)
-        elif self._origin.io == "read":
+        elif self._reads:
             array = self._read_part(shape, stored, index)
         else:
             array = self.values(shape, stored)[index]
@@ -176,21 +134,21 @@ class FileBackendVariableBlob:
         if mode not in ("r", "c"):
             raise ArgumentError(f'memmap: mode must be "r" or "c", not {mode!r}')
         shape, stored = self._stored()
-        mapping = self._entry.map(mode == "c")
+        mapping = self._map(mode == "c")
         array = np.frombuffer(memoryview(mapping), stored).reshape(shape).view(np.memmap)
-        array.filename = self._origin.absolute(self.file_path)
+        array.filename = os.path.normpath(self._absolute_path)
         array.offset = 0
         array.mode = mode
         return array
 
     def values(self, shape: tuple[int, ...], stored: np.dtype[Any]) -> Array:
         """The file as a read-only array of the given shape and dtype, which must fit its size."""
-        memory = self._entry.read(False) if self._origin.io == "read" else self._entry.map(False)
+        memory = self._read() if self._reads else self._map(False)
         return np.frombuffer(memoryview(memory), stored.newbyteorder("<")).reshape(shape)
 
     def _stored(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape, and the type that NumPy reads the elements as."""
-        meta = self._entry.meta
+        meta = self._meta
         if meta is None:
             raise CheckpointError(
                 f"{self.file_path}: there is no meta file, so shape and dtype are unknown; "
@@ -215,16 +173,16 @@ class FileBackendVariableBlob:
             return np.asarray(whole[index])
         low, high = (min(rows), max(rows) + 1) if rows else (0, 0)
         part = np.empty((high - low, *shape[1:]), stored)
-        self._entry.read_range(low * row, part)
+        self._read_range(low * row, part)
         part.flags.writeable = False
         place = slice(rows[0] - low if rows else 0, None, rows.step)
         found: Array = part[(place if isinstance(first, slice) else 0, *rest)]
         return found
 
     def __reduce__(self) -> tuple[object, ...]:
-        path, single = self._entry.opened_from
-        root = self._origin.absolute(path)
-        return _open_again, (root, self.name, single, self._origin.io, self._entry.meta)
+        path, single = self._opened_from
+        io = "read" if self._reads else "mmap"
+        return _open_again, (os.path.normpath(path), self.name, single, io, self._meta)
 
     def __repr__(self) -> str:
         if self.shape is None:
@@ -238,10 +196,10 @@ def _open_again(
     root: str, name: str, single: bool, io: str, meta: tuple[str, list[int]] | None
 ) -> FileBackendVariableBlob:
     """A blob that was pickled."""
-    entry = open_variable(root, name, single)
-    if entry.meta != meta:
+    blob = FileBackendVariableBlob(open_variable(root, name, single, io), 0)
+    if blob._meta != meta:
         raise CheckpointError(
-            f"{entry.file_path}: expected {meta} as when the variable was pickled, found "
-            f"{entry.meta}; the checkpoint has been replaced, open it again"
+            f"{blob.file_path}: expected {meta} as when the variable was pickled, found "
+            f"{blob._meta}; the checkpoint has been replaced, open it again"
         )
-    return FileBackendVariableBlob(entry, Origin(io, root))
+    return blob

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import os
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from flowrs._flowrs import OpenedCheckpoint, open_checkpoint, verify_entries
-from flowrs.checkpoint.blob import FileBackendVariableBlob, Origin
+from flowrs.checkpoint.blob import FileBackendVariableBlob
 from flowrs.checkpoint.values import Path, check_path, check_texts
 from flowrs.errors import ArgumentError, CheckpointError
 
@@ -57,19 +58,14 @@ class Checkpoint(dict[str, FileBackendVariableBlob]):
         path: the path that was given.
     """
 
-    __slots__ = ("_opened", "_origin", "path")
+    __slots__ = ("_opened", "path")
 
-    def __init__(
-        self,
-        path: str,
-        opened: OpenedCheckpoint,
-        origin: Origin,
-        blobs: Iterable[FileBackendVariableBlob],
-    ) -> None:
-        super().__init__((blob.name, blob) for blob in blobs)
+    def __init__(self, path: str, opened: OpenedCheckpoint) -> None:
+        names = opened.names
+        blobs = map(FileBackendVariableBlob, itertools.repeat(opened), range(len(names)))
+        super().__init__(zip(names, blobs, strict=True))
         self.path = path
         self._opened = opened
-        self._origin = origin
 
     @property
     def complete(self) -> bool:
@@ -123,8 +119,7 @@ class Checkpoint(dict[str, FileBackendVariableBlob]):
             Which variables are whole, which have no checksum, and what is wrong with the others.
         """
         report = VerifyReport()
-        blobs = list(self.values())
-        results = verify_entries([blob.native for blob in blobs])
+        results = verify_entries(list(self.values()))
         for name, (compared, error) in zip(self, results, strict=True):
             if error is not None:
                 report.damaged[name] = error
@@ -150,7 +145,8 @@ class Checkpoint(dict[str, FileBackendVariableBlob]):
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _open_again, (self._origin.absolute(self.path), self._origin.io, list(self))
+        path = os.path.normpath(self._opened.absolute(self.path))
+        return _open_again, (path, "read" if self._opened.reads else "mmap", list(self))
 
     def __repr__(self) -> str:
         rows = self._rows()
@@ -248,23 +244,18 @@ def get(
         raise ArgumentError(f'checkpoint.get: io must be "auto", "mmap" or "read", not {io!r}')
     included = None if include is None else check_texts(include, "checkpoint.get: include")
     excluded = [] if exclude is None else check_texts(exclude, "checkpoint.get: exclude")
-    opened, entries = open_checkpoint(text, included, excluded)
-    if io == "auto":
-        io = "read" if entries and entries[0].is_remote() else "mmap"
-    origin = Origin(io, text)
-    if opened is None:
-        blob = FileBackendVariableBlob(entries[0], origin)
+    opened = open_checkpoint(text, io, included, excluded)
+    if opened.single:
+        blob = FileBackendVariableBlob(opened, 0)
         if verify:
             blob.verify()
         return blob
-    if not entries and not opened.complete and included is None and not excluded:
+    found = Checkpoint(text, opened)
+    if not found and not opened.complete and included is None and not excluded:
         raise CheckpointError(
             f"{text}: the directory holds no variables; a variable is a directory "
             "with a file named out"
         )
-    found = Checkpoint(
-        text, opened, origin, (FileBackendVariableBlob(entry, origin) for entry in entries)
-    )
     if verify and (damaged := found.verify().damaged):
         raise CheckpointError("\n".join(damaged.values()))
     return found

@@ -290,7 +290,7 @@ def _entry(name: str, value: Value) -> _Entry:
                 f"{value.file_path}: there is no meta file, so shape and dtype are unknown; "
                 "load the variable into a job first, and save that"
             )
-        return name, value.kind, list(value.shape), value.native
+        return name, value.kind, list(value.shape), value
     if isinstance(value, np.ndarray):
         kind = datatype.from_numpy(value.dtype, f"variable {name}").kind
         # The native side gets no scalars; their only element has the same bytes.

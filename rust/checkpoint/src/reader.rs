@@ -14,7 +14,7 @@ use crate::format::{MAX_META_BYTES, Meta};
 use crate::names::{self, MARKER, MAX_NAME_PARTS, METADATA};
 use crate::parallel;
 use crate::select::Select;
-use crate::storage::{Child, Directory, Kind, Storage};
+use crate::storage::{Child, Directory, Kind, QuickLook, Storage};
 
 /// The most directory entries that opening a checkpoint looks at.
 pub const MAX_LISTED: usize = 1_000_000;
@@ -233,11 +233,16 @@ impl Walk<'_> {
         let limit = MAX_LISTED.saturating_sub(self.listed.load(Ordering::Relaxed)) + 1;
         let path = self.path.join(below);
         let children = directory.list(limit).map_err(Error::io(&path, "list"))?;
-        let listed = self.listed.fetch_add(children.len(), Ordering::Relaxed) + children.len();
-        if listed > MAX_LISTED {
-            return Err(damaged(self.path, None, format!("holds more than {MAX_LISTED} entries")));
-        }
+        self.count(children.len())?;
         Ok(children)
+    }
+
+    fn count(&self, entries: usize) -> Result<()> {
+        let listed = self.listed.fetch_add(entries, Ordering::Relaxed) + entries;
+        match listed > MAX_LISTED {
+            true => Err(damaged(self.path, None, format!("holds more than {MAX_LISTED} entries"))),
+            false => Ok(()),
+        }
     }
 
     fn sort(&self, children: Vec<Child>, below: &Path, visited: &mut Visited) {
@@ -253,6 +258,27 @@ impl Walk<'_> {
     }
 
     fn visit(&self, below: &Path) -> Result<Visited> {
+        let quick = self.directory.quick_look(below);
+        match quick.map_err(Error::io(&self.path.join(below), "look at"))? {
+            Some(found) => self.quick(below, found),
+            None => self.thorough(below),
+        }
+    }
+
+    /// A directory that holds a variable and no directories.
+    fn quick(&self, below: &Path, found: QuickLook) -> Result<Visited> {
+        self.count(2)?;
+        let name = variable_name(&self.path.join(below), below)?;
+        let mut visited = Visited::default();
+        if self.select.takes(&name) {
+            let path_of = |file: &str| self.path.join(below).join(file);
+            let described = describe(&found.meta, &path_of("meta"), &name)?;
+            visited.variable = Some(self.described(described, found.size, name, &path_of)?);
+        }
+        Ok(visited)
+    }
+
+    fn thorough(&self, below: &Path) -> Result<Visited> {
         let opened = open_below(self.directory, below);
         let directory = opened.map_err(Error::io(&self.path.join(below), "open"))?;
         let children = self.list(directory.as_ref(), below)?;
@@ -287,18 +313,34 @@ impl Walk<'_> {
         let size = directory
             .file_size(OsStr::new("out"))
             .map_err(|error| Error::io(&path_of("out"), "ask for the size of")(error))?;
-        let (meta, checksum) = match kind_of(children, "meta") {
-            None | Some(Kind::Directory) => (None, None),
+        match kind_of(children, "meta") {
+            None | Some(Kind::Directory) => {
+                let (meta, checksum) = (None, None);
+                Ok(Entry { name, size, meta, checksum, root: Arc::clone(&self.root) })
+            }
             Some(Kind::File) => {
-                let (meta, checksum) = read_meta(directory, &path_of("meta"), &name)?;
-                check_size(&path_of("out"), &name, &meta, size)?;
-                (Some(meta), checksum)
+                // One byte more than allowed tells a text that is too long from one that just fits.
+                let text = directory
+                    .read_file(Path::new("meta"), MAX_META_BYTES + 1)
+                    .map_err(|error| Error::io(&path_of("meta"), "read")(error))?;
+                let described = describe(&text, &path_of("meta"), &name)?;
+                self.described(described, size, name, &path_of)
             }
             Some(Kind::Link | Kind::Special) => {
-                return Err(damaged(&path_of("meta"), Some(&name), NOT_A_FILE));
+                Err(damaged(&path_of("meta"), Some(&name), NOT_A_FILE))
             }
-        };
-        Ok(Entry { name, size, meta, checksum, root: Arc::clone(&self.root) })
+        }
+    }
+
+    fn described(
+        &self,
+        (meta, checksum): (Meta, Option<Checksum>),
+        size: u64,
+        name: String,
+        path_of: &dyn Fn(&str) -> PathBuf,
+    ) -> Result<Entry> {
+        check_size(&path_of("out"), &name, &meta, size)?;
+        Ok(Entry { name, size, meta: Some(meta), checksum, root: Arc::clone(&self.root) })
     }
 }
 
@@ -324,17 +366,9 @@ fn variable_name(path: &Path, below: &Path) -> Result<String> {
 }
 
 /// The description in a `meta`, and the checksum after it.
-fn read_meta(
-    directory: &dyn Directory,
-    path: &Path,
-    variable: &str,
-) -> Result<(Meta, Option<Checksum>)> {
-    // One byte more than allowed tells a text that is too long from one that just fits.
-    let text = directory
-        .read_file(Path::new("meta"), MAX_META_BYTES + 1)
-        .map_err(Error::io(path, "read"))?;
-    match Meta::parse(&text) {
-        Ok(meta) => Ok((meta, Checksum::of_meta(&text))),
+fn describe(text: &[u8], path: &Path, variable: &str) -> Result<(Meta, Option<Checksum>)> {
+    match Meta::parse(text) {
+        Ok(meta) => Ok((meta, Checksum::of_meta(text))),
         Err(Error::InvalidMeta { reason }) => Err(damaged(path, Some(variable), reason)),
         Err(other) => Err(other),
     }

@@ -1,12 +1,13 @@
 //! Opened checkpoints for Python.
 
 use std::ffi::c_int;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::Arc;
 
 use flowrs_checkpoint as core;
 use flowrs_checkpoint::{MapMode, Opened, RealStorage, Select};
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -74,14 +75,32 @@ impl Mapping {
     }
 }
 
-/// One variable of a checkpoint: names and sizes are known, the bytes are not read yet.
-#[pyclass(frozen, module = "flowrs._flowrs")]
+/// One variable of a checkpoint: names and sizes are known, the bytes are not read yet. The base of
+/// the class that Python shows, which adds no fields: a checkpoint may have a great many of them.
+#[pyclass(frozen, subclass, module = "flowrs._flowrs")]
 pub(crate) struct CheckpointEntry {
     pub(crate) inner: core::Entry,
+    origin: Arc<Origin>,
+}
+
+/// What the variables of one opened checkpoint share.
+struct Origin {
+    /// Whether bytes are read, and not mapped.
+    reads: bool,
+    /// Where relative paths began when the checkpoint was opened.
+    working_directory: PathBuf,
 }
 
 #[pymethods]
 impl CheckpointEntry {
+    /// The variable of a number among those that were opened.
+    #[new]
+    fn new(opened: PyRef<'_, OpenedCheckpoint>, index: usize) -> PyResult<Self> {
+        let entry = opened.entries.get(index);
+        let inner = entry.ok_or_else(|| PyIndexError::new_err("no such variable"))?.clone();
+        Ok(Self { inner, origin: Arc::clone(&opened.origin) })
+    }
+
     /// Name of the variable.
     #[getter]
     fn name(&self) -> &str {
@@ -90,120 +109,156 @@ impl CheckpointEntry {
 
     /// The file that holds the elements.
     #[getter]
-    fn file_path(&self) -> PathBuf {
+    fn _path(&self) -> PathBuf {
         self.inner.path_of_out()
+    }
+
+    /// The same, from the root.
+    #[getter]
+    fn _absolute_path(&self) -> PathBuf {
+        self.origin.working_directory.join(self.inner.path_of_out())
     }
 
     /// Bytes of the file when the checkpoint was opened.
     #[getter]
-    fn size(&self) -> u64 {
+    fn size_in_bytes(&self) -> u64 {
         self.inner.size
     }
 
     /// Element type (as `kFloat`) and shape; None where there is no `meta`.
     #[getter]
-    fn meta(&self) -> Option<(&'static str, Vec<usize>)> {
+    fn _meta(&self) -> Option<(&'static str, Vec<usize>)> {
         self.inner.meta.as_ref().map(|meta| (meta.data_type.name(), meta.shape.clone()))
     }
 
-    /// The checksum of the elements as 32 hexadecimal digits, where `meta` has one.
+    /// The XXH3-128 of the elements when they were saved, as 32 hexadecimal digits; None where
+    /// ``meta`` has none.
     #[getter]
     fn checksum(&self) -> Option<String> {
         self.inner.checksum.map(|checksum| checksum.to_string())
     }
 
-    /// The path that was opened, and whether it is the variable's own directory.
+    /// The absolute path that was opened, and whether it is the variable's own directory.
     #[getter]
-    fn opened_from(&self) -> (PathBuf, bool) {
+    fn _opened_from(&self) -> (PathBuf, bool) {
         let (path, single) = self.inner.opened_from();
-        (path.to_owned(), single)
+        (self.origin.working_directory.join(path), single)
     }
 
-    /// Whether the file comes over a network or from another program, so that reading is better
-    /// than mapping.
-    fn is_remote(&self) -> PyResult<bool> {
-        self.inner.is_remote().map_err(checkpoint)
+    /// Whether bytes are read, and not mapped.
+    #[getter]
+    fn _reads(&self) -> bool {
+        self.origin.reads
     }
 
     /// Maps the file; with `copy_on_write` the memory may be written and the file stays as it is.
-    fn map(&self, py: Python<'_>, copy_on_write: bool) -> PyResult<Mapping> {
+    fn _map(&self, py: Python<'_>, copy_on_write: bool) -> PyResult<Mapping> {
         let mode = if copy_on_write { MapMode::CopyOnWrite } else { MapMode::ReadOnly };
         let inner = py.detach(|| self.inner.map(mode)).map_err(checkpoint)?;
         Ok(Mapping { inner, writable: copy_on_write })
     }
 
-    /// Reads the file into memory of its own, which can be written if `writable`.
-    fn read(&self, py: Python<'_>, writable: bool) -> PyResult<Mapping> {
+    /// Reads the file into memory of its own.
+    fn _read(&self, py: Python<'_>) -> PyResult<Mapping> {
         let inner = py.detach(|| self.inner.read(threads())).map_err(checkpoint)?;
-        Ok(Mapping { inner, writable })
+        Ok(Mapping { inner, writable: false })
     }
 
     /// Reads the bytes from `offset` on into a C-contiguous array.
-    fn read_range(&self, py: Python<'_>, offset: u64, array: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn _read_range(&self, py: Python<'_>, offset: u64, array: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut array = Array::writable(array)?;
         let bytes = array.bytes_mut();
         py.detach(|| self.inner.read_range(offset, bytes)).map_err(checkpoint)
     }
 
     /// Compares the elements with their checksum; False where there is none.
-    fn verify(&self, py: Python<'_>) -> PyResult<bool> {
+    fn _verify(&self, py: Python<'_>) -> PyResult<bool> {
         py.detach(|| self.inner.verify()).map_err(checkpoint)
     }
 }
 
-/// A directory of variables that is open.
+/// A directory of variables that is open, or a single variable.
 #[pyclass(frozen, module = "flowrs._flowrs")]
 pub(crate) struct OpenedCheckpoint {
-    inner: core::Checkpoint,
+    /// None: it is a single variable.
+    directory: Option<core::Checkpoint>,
+    entries: Vec<core::Entry>,
+    origin: Arc<Origin>,
 }
 
 #[pymethods]
 impl OpenedCheckpoint {
+    /// Whether it is a single variable.
+    #[getter]
+    fn single(&self) -> bool {
+        self.directory.is_none()
+    }
+
+    /// Names of the variables, in the order of their numbers.
+    #[getter]
+    fn names(&self) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.name.as_str()).collect()
+    }
+
+    /// Whether bytes are read, and not mapped.
+    #[getter]
+    fn reads(&self) -> bool {
+        self.origin.reads
+    }
+
+    /// The absolute form of a path that was relative when the checkpoint was opened.
+    fn absolute(&self, path: PathBuf) -> PathBuf {
+        self.origin.working_directory.join(path)
+    }
+
     /// Whether a finished save left its marker.
     #[getter]
     fn complete(&self) -> bool {
-        self.inner.complete
+        self.directory.as_ref().is_some_and(|directory| directory.complete)
     }
 
     /// Links, pipes and other checkpoints below, which were not looked into.
     #[getter]
     fn ignored(&self) -> Vec<PathBuf> {
-        self.inner.ignored.clone()
+        self.directory.as_ref().map_or_else(Vec::new, |directory| directory.ignored.clone())
     }
 
     /// The user's metadata as they are stored.
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.inner.metadata.as_ref().map(|bytes| PyBytes::new(py, bytes))
+        let metadata = self.directory.as_ref()?.metadata.as_ref()?;
+        Some(PyBytes::new(py, metadata))
     }
 
     /// Lets go of the directory; nothing can be opened in it any more.
     fn close(&self) {
-        self.inner.close();
+        if let Some(directory) = &self.directory {
+            directory.close();
+        }
     }
 }
 
-/// Opens a path: the directory, or None where the path is that of one variable; and the variables
-/// whose names match a pattern of `include`, if there are any, and none of `exclude`.
+/// Opens a path: the variables whose names match a pattern of `include`, if there are any, and none
+/// of `exclude`. `io` is `"auto"`, `"mmap"` or `"read"`.
 #[pyfunction]
 pub(crate) fn open_checkpoint(
     py: Python<'_>,
     path: PathBuf,
+    io: &str,
     include: Option<Vec<String>>,
     exclude: Vec<String>,
-) -> PyResult<(Option<OpenedCheckpoint>, Vec<CheckpointEntry>)> {
+) -> PyResult<OpenedCheckpoint> {
     let select = Select { include, exclude };
-    let opened = py
-        .detach(|| core::open_with(&RealStorage, &path, &select, threads()))
-        .map_err(checkpoint)?;
-    Ok(match opened {
-        Opened::Directory(mut inner) => {
-            let variables = std::mem::take(&mut inner.variables);
-            let entries = variables.into_iter().map(|inner| CheckpointEntry { inner }).collect();
-            (Some(OpenedCheckpoint { inner }), entries)
+    let open = || core::open_with(&RealStorage, &path, &select, threads());
+    let (directory, entries) = match py.detach(open).map_err(checkpoint)? {
+        Opened::Directory(mut directory) => {
+            let entries = std::mem::take(&mut directory.variables);
+            (Some(directory), entries)
         }
-        Opened::Variable(inner) => (None, vec![CheckpointEntry { inner }]),
-    })
+        Opened::Variable(entry) => (None, vec![entry]),
+    };
+    let origin = origin(&path, io, entries.first())?;
+    Ok(OpenedCheckpoint { directory, entries, origin })
 }
 
 /// Opens one variable of a checkpoint, or the variable whose own directory the path is if `single`.
@@ -214,10 +269,23 @@ pub(crate) fn open_variable(
     path: PathBuf,
     name: &str,
     single: bool,
-) -> PyResult<CheckpointEntry> {
-    let inner =
+    io: &str,
+) -> PyResult<OpenedCheckpoint> {
+    let entry =
         py.detach(|| core::open_variable(RealStorage, &path, name, single)).map_err(checkpoint)?;
-    Ok(CheckpointEntry { inner })
+    let origin = origin(&path, io, Some(&entry))?;
+    Ok(OpenedCheckpoint { directory: None, entries: vec![entry], origin })
+}
+
+fn origin(path: &Path, io: &str, first: Option<&core::Entry>) -> PyResult<Arc<Origin>> {
+    let reads = match (io, first) {
+        ("read", _) => true,
+        ("auto", Some(entry)) => entry.is_remote().map_err(checkpoint)?,
+        _ => false,
+    };
+    let working_directory =
+        if path.is_absolute() { PathBuf::new() } else { std::env::current_dir()? };
+    Ok(Arc::new(Origin { reads, working_directory }))
 }
 
 /// For each variable: whether it was compared with a checksum, and what is wrong with it.

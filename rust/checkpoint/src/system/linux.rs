@@ -13,17 +13,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
     self as system, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RawDir, RenameFlags,
-    SeekFrom,
+    ResolveFlags, SeekFrom,
 };
 use rustix::io::Errno;
 
+use crate::format::MAX_META_BYTES;
 use crate::storage::{
-    Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage, not_a_regular_file,
+    Child, Directory, File, Kind, MapMode, Mapping, NewFile, QuickLook, Storage, not_a_regular_file,
 };
 
 /// From how many files on one flush of the whole file system is cheaper than one per file, even
 /// if it has to write what other programs left in memory.
 const FILES_FOR_BATCH: usize = 64;
+
+const EXT4: u32 = 0xEF53;
+const XFS: u32 = 0x5846_5342;
+const TMPFS: u32 = 0x0102_1994;
 
 /// From which size on a file gets its room on the disk before it is written, and is flushed while
 /// it is written. For smaller ones that costs more than it gains.
@@ -38,7 +43,10 @@ impl Storage for RealStorage {
 
     fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        LinuxDirectory::shared(system::open(path, flags, Mode::empty())?)
+        let descriptor = system::open(path, flags, Mode::empty())?;
+        let counts_directories =
+            matches!(system::fstatfs(&descriptor)?.f_type as u32, EXT4 | XFS | TMPFS);
+        Ok(Arc::new(LinuxDirectory { descriptor, listed: Mutex::new(false), counts_directories }))
     }
 
     fn create_file(&self, path: &Path, size: u64) -> io::Result<Box<dyn NewFile>> {
@@ -87,11 +95,8 @@ impl Storage for RealStorage {
 /// Whether `syncfs` is known to write everything of this file system to its disk. On network
 /// and user-space file systems it may do less than a flush of each file.
 fn flushes_as_a_whole(directory: &fs::File) -> io::Result<bool> {
-    const EXT4: u32 = 0xEF53;
-    const XFS: u32 = 0x5846_5342;
     const BTRFS: u32 = 0x9123_683E;
     const F2FS: u32 = 0xF2F5_2010;
-    const TMPFS: u32 = 0x0102_1994;
     // The type is a 32-bit number, stored in a word whose size and sign differ among machines.
     let file_system = system::fstatfs(directory)?.f_type as u32;
     Ok(matches!(file_system, EXT4 | XFS | BTRFS | F2FS | TMPFS))
@@ -154,13 +159,11 @@ struct LinuxDirectory {
     /// Listing moves the position of the descriptor, so that only one may list at a time. Whether
     /// it has been moved.
     listed: Mutex<bool>,
+    /// Whether the links to a directory tell how many directories it holds.
+    counts_directories: bool,
 }
 
 impl LinuxDirectory {
-    fn shared(descriptor: OwnedFd) -> io::Result<Arc<dyn Directory>> {
-        Ok(Arc::new(Self { descriptor, listed: Mutex::new(false) }))
-    }
-
     /// Opens the directory of a file below, if it is not this one; and the file's name.
     fn innermost<'p>(&self, relative: &'p Path) -> io::Result<(Option<OwnedFd>, &'p OsStr)> {
         let name = relative.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -209,7 +212,9 @@ impl Directory for LinuxDirectory {
     }
 
     fn open_directory(&self, name: &OsStr) -> io::Result<Arc<dyn Directory>> {
-        Self::shared(open_below(&self.descriptor, name, OFlags::RDONLY | OFlags::DIRECTORY)?)
+        let descriptor = open_below(&self.descriptor, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let counts_directories = self.counts_directories;
+        Ok(Arc::new(Self { descriptor, listed: Mutex::new(false), counts_directories }))
     }
 
     fn file_size(&self, name: &OsStr) -> io::Result<u64> {
@@ -244,6 +249,40 @@ impl Directory for LinuxDirectory {
         }
         bytes.truncate(length);
         Ok(bytes)
+    }
+
+    fn quick_look(&self, relative: &Path) -> io::Result<Option<QuickLook>> {
+        if !self.counts_directories {
+            return Ok(None);
+        }
+        let look = || -> rustix::io::Result<Option<QuickLook>> {
+            let inside = system::statat(&self.descriptor, relative, AtFlags::SYMLINK_NOFOLLOW)?;
+            // Its own name, `.` inside it, and a `..` in each directory that it holds.
+            let is_leaf = inside.st_nlink == 2
+                && FileType::from_raw_mode(inside.st_mode) == FileType::Directory;
+            if !is_leaf {
+                return Ok(None);
+            }
+            let out = relative.join("out");
+            let out = system::statat(&self.descriptor, &out, AtFlags::SYMLINK_NOFOLLOW)?;
+            let meta = system::openat2(
+                &self.descriptor,
+                relative.join("meta"),
+                OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH,
+            )?;
+            let (Ok(size), Ok(length)) = (regular_size(&out), regular_size(&system::fstat(&meta)?))
+            else {
+                return Ok(None);
+            };
+            let mut text = vec![0; usize::try_from(length).unwrap_or(0).min(MAX_META_BYTES + 1)];
+            let read = rustix::io::read(&meta, &mut text[..])?;
+            // What came in parts is read the long way.
+            Ok((read == text.len()).then_some(QuickLook { size, meta: text }))
+        };
+        // The long way tells what is wrong.
+        Ok(look().unwrap_or(None))
     }
 
     fn identity(&self) -> io::Result<Option<(u64, u64)>> {
