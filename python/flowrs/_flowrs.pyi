@@ -20,8 +20,10 @@ __all__ = [
     "Variable",
     "assign_variables",
     "build_info",
+    "check_entries",
     "edit_checkpoint",
     "isa",
+    "load_values",
     "op_names",
     "open_checkpoint",
     "open_variable",
@@ -340,6 +342,11 @@ def build_info() -> tuple[str, str]:
     Version and kind of this build.
     """
 
+def check_entries(entries: SupportsGetItem[int, CheckpointEntry]) -> None:
+    """
+    Fails if one of the files is not there any more, or has changed its size.
+    """
+
 def edit_checkpoint(
     path: str | PathLike[str],
     variables: SupportsGetItem[
@@ -363,6 +370,14 @@ def edit_checkpoint(
 def isa() -> str:
     """
     The instruction set that plans are made for: FLOWRS_ISA, or the best of this CPU.
+    """
+
+def load_values(
+    values: SupportsGetItem[int, tuple[Variable, CheckpointEntry | Any]], adopt: bool
+) -> None:
+    """
+    Gives variables the values of files and arrays of their sizes, in one step. Files are read into
+    the variables' memory; with `adopt` their copy-on-write mapping becomes that memory.
     """
 
 def op_names() -> list[str]:

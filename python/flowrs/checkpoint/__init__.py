@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowrs.checkpoint.blob import FileBackendVariableBlob
-from flowrs.checkpoint.loading import LoadReport, Mismatch, load_variables
+from flowrs.checkpoint.loading import LoadReport, Mismatch, load_variables, reset_step
 from flowrs.checkpoint.reading import Checkpoint, VerifyReport, get
 from flowrs.checkpoint.saving import PendingSave, drop, rename, save, update
 from flowrs.checkpoint.values import Path, Value
@@ -43,6 +43,7 @@ __all__ = [
     "get",
     "load_variables",
     "rename",
+    "reset_step",
     "save",
     "update",
 ]

@@ -105,6 +105,15 @@ impl Entry {
         self.root.directory()?.is_remote().map_err(Error::io(&self.root.path, "look at"))
     }
 
+    /// Fails if the file is not there any more, or has changed its size.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Entry::map`].
+    pub fn check(&self) -> Result<()> {
+        self.open().map(drop)
+    }
+
     /// Maps the elements into memory; none of them is read before it is touched. Where the system
     /// allows no more mappings, the elements are read instead.
     ///

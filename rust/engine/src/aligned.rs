@@ -1,6 +1,7 @@
 //! Zeroed memory on cache-line boundaries.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fmt;
 use std::ptr::NonNull;
 
 use crate::error::Error;
@@ -9,11 +10,29 @@ use crate::error::Error;
 /// the widest vector register.
 pub(crate) const ALIGNMENT: usize = 64;
 
+/// Memory that somebody else made, to be owned and written by a variable.
+///
+/// # Safety
+///
+/// The bytes stay where they are, and are nobody else's, as long as the value lives; also when it is
+/// moved.
+pub unsafe trait ForeignMemory: Send + Sync {
+    /// The bytes.
+    fn bytes_mut(&mut self) -> &mut [u8];
+}
+
 /// Owned bytes, zero at first.
-#[derive(Debug)]
 pub(crate) struct AlignedBytes {
     pointer: NonNull<u8>,
     length: usize,
+    /// Where the bytes are if they were not allocated here.
+    owner: Option<Box<dyn ForeignMemory>>,
+}
+
+impl fmt::Debug for AlignedBytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "AlignedBytes({})", self.length)
+    }
 }
 
 // SAFETY: the bytes are owned and plain; shared and unique access follow the usual borrow rules.
@@ -25,14 +44,28 @@ impl AlignedBytes {
     /// `length` zero bytes; `what` they are for is named in the error.
     pub(crate) fn zeroed(length: usize, what: &str) -> Result<Self, Error> {
         if length == 0 {
-            return Ok(Self { pointer: NonNull::dangling(), length });
+            return Ok(Self { pointer: NonNull::dangling(), length, owner: None });
         }
         let layout = Self::layout(length);
         // SAFETY: the layout's size is not zero.
         let pointer = unsafe { alloc_zeroed(layout) };
         match NonNull::new(pointer) {
-            Some(pointer) => Ok(Self { pointer, length }),
+            Some(pointer) => Ok(Self { pointer, length, owner: None }),
             None => Err(Error::Memory(format!("{what}: the system has no {length} bytes left"))),
+        }
+    }
+
+    /// Memory that was made elsewhere, if its beginning is aligned as ours would be.
+    pub(crate) fn foreign(
+        mut owner: Box<dyn ForeignMemory>,
+    ) -> Result<Self, Box<dyn ForeignMemory>> {
+        let bytes = owner.bytes_mut();
+        let (pointer, length) = (bytes.as_mut_ptr(), bytes.len());
+        match NonNull::new(pointer) {
+            Some(pointer) if length > 0 && pointer.addr().get().is_multiple_of(ALIGNMENT) => {
+                Ok(Self { pointer, length, owner: Some(owner) })
+            }
+            _ => Err(owner),
         }
     }
 
@@ -50,7 +83,8 @@ impl AlignedBytes {
 
     /// The bytes.
     pub(crate) fn as_slice(&self) -> &[u8] {
-        // SAFETY: the allocation has `length` initialised bytes (it was zeroed).
+        // SAFETY: the allocation has `length` initialised bytes (it was zeroed, or is a slice of an
+        // owner that lives as long and promises that its bytes stay there).
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 
@@ -63,8 +97,9 @@ impl AlignedBytes {
 
 impl Drop for AlignedBytes {
     fn drop(&mut self) {
-        if self.length != 0 {
-            // SAFETY: allocated by `zeroed` with the same layout, and freed once.
+        if self.length != 0 && self.owner.is_none() {
+            // SAFETY: without an owner it was allocated by `zeroed` with the same layout, and is
+            // freed once.
             unsafe { dealloc(self.pointer.as_ptr(), Self::layout(self.length)) }
         }
     }

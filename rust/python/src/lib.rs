@@ -5,6 +5,7 @@ mod arrays;
 mod checkpoint;
 mod errors;
 mod graph;
+mod loading;
 mod plan;
 mod saving;
 mod variable;
@@ -22,6 +23,8 @@ mod _flowrs {
     };
     #[pymodule_export]
     use crate::graph::GraphBuilder;
+    #[pymodule_export]
+    use crate::loading::{check_entries, load_values};
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]
