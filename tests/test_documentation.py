@@ -7,6 +7,7 @@ import importlib
 import os
 import pkgutil
 import re
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -93,11 +94,35 @@ def doctests() -> list[doctest.DocTest]:
 @pytest.mark.parametrize("test", [pytest.param(test, id=test.name) for test in doctests()])
 def test_docstring(test: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(flow.env, "_initialized", False)
     runner = doctest.DocTestRunner(optionflags=doctest.FAIL_FAST)
     said: list[str] = []
     outcome = runner.run(test, out=said.append, clear_globs=False)
     assert outcome.attempted > 0
     assert outcome.failed == 0, "".join(said)
+
+
+def public_functions() -> dict[str, Any]:
+    """The functions of the API by name: those that a namespace lists, or else defines."""
+    spaces = {"flow": flow, "flow.data": flow.data}
+    for outer in (flow, flow.optimizer):
+        for name, value in vars(outer).items():
+            if isinstance(value, ModuleType) and name in outer.__all__:
+                spaces[f"{outer.__name__}.{name}".replace("flowrs", "flow", 1)] = value
+    found = {}
+    for space, module in spaces.items():
+        for name in getattr(module, "__all__", vars(module)):
+            value = getattr(module, name)
+            ours = module.__name__ if not hasattr(module, "__all__") else "flowrs"
+            if isfunction(value) and not name.startswith("_") and value.__module__.startswith(ours):
+                found[f"{space}.{name}"] = value
+    return found
+
+
+def test_every_public_function_has_an_example() -> None:
+    functions = public_functions()
+    assert {"flow.math.exp", "flow.save", "flow.optimizer.warmup.linear"} <= set(functions)
+    assert [name for name, function in functions.items() if ">>>" not in function.__doc__] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

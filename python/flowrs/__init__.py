@@ -29,24 +29,17 @@ from flowrs import (
 )
 from flowrs._flowrs import build_info as _build_info
 from flowrs.array import (
-    amp_white_identity,
     assign,
     broadcast_like,
     broadcast_to_compatible_with,
     cast,
-    cast_to_current_logical_view,
-    cast_to_static_shape,
     concat,
     dynamic_reshape,
     elem_cnt,
     expand,
     expand_dims,
     flatten,
-    hierarchical_parallel_cast,
-    identity,
-    identity_n,
     matmul,
-    parallel_cast,
     reshape,
     reshape_like,
     squeeze,
@@ -82,6 +75,15 @@ from flowrs.datatype import (
     uint8,
 )
 from flowrs.function_config import FunctionConfig
+from flowrs.identities import (
+    amp_white_identity,
+    cast_to_current_logical_view,
+    cast_to_static_shape,
+    hierarchical_parallel_cast,
+    identity,
+    identity_n,
+    parallel_cast,
+)
 from flowrs.indexing import (
     argwhere,
     dim_gather,

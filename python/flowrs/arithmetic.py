@@ -77,12 +77,36 @@ def add(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
 
 
 def subtract(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """``x - y`` with NumPy's broadcasting; arguments as for :func:`add`."""
+    """``x - y`` with NumPy's broadcasting; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.subtract(x, y)
+        >>> job(np.array([1, 5], np.float32), np.array([3, 2], np.float32))
+        array([-2.,  3.], dtype=float32)
+    """
     return _binary("subtract", "subtract", "Subtract", x, y, name)
 
 
 def multiply(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """``x * y`` with NumPy's broadcasting; arguments as for :func:`add`."""
+    """``x * y`` with NumPy's broadcasting; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.multiply(x, y)
+        >>> job(np.array([1, 5], np.float32), np.array([3, 2], np.float32))
+        array([ 3., 10.], dtype=float32)
+    """
     return _binary("multiply", "multiply", "Multiply", x, y, name)
 
 
@@ -92,6 +116,20 @@ def divide(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
     As in the original, dividing a float blob by the Python number 0 gives 0, and a Python number
     divided by a float blob gives 0 where the blob is 0. Integers are divided towards zero, and
     give 0 where ``y`` is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((2,), flow.int32),
+        ...     y: tp.Numpy.Placeholder((2,), flow.int32),
+        ... ) -> tp.Numpy:
+        ...     return flow.math.divide(x, y)
+        >>> job(np.array([-7, 7], np.int32), np.array([2, 2], np.int32))
+        array([-3,  3], dtype=int32)
     """
     if isinstance(x, Blob) and not isinstance(y, Blob) and x.dtype.is_floating_point:
         _number("divide", y, x)
@@ -122,22 +160,70 @@ def mod(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
 
 
 def floordiv(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """``floor(x / y)``; integers give 0 where ``y`` is 0. The gradient is 0."""
+    """``floor(x / y)``; integers give 0 where ``y`` is 0. The gradient is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.floordiv(x, y)
+        >>> job(np.array([-7, 7], np.float32), np.array([2, 2], np.float32))
+        array([-4.,  3.], dtype=float32)
+    """
     return _binary("floordiv", "floor_divide", "FloorDiv", x, y, name)
 
 
 def maximum(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """The greater of both, NaN where either is; arguments as for :func:`add`."""
+    """The greater of both, NaN where either is; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.maximum(x, y)
+        >>> job(np.array([1, 5], np.float32), np.array([3, 2], np.float32))
+        array([3., 5.], dtype=float32)
+    """
     return _binary("maximum", "maximum", "Maximum", x, y, name)
 
 
 def minimum(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """The lesser of both, NaN where either is; arguments as for :func:`add`."""
+    """The lesser of both, NaN where either is; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.minimum(x, y)
+        >>> job(np.array([1, 5], np.float32), np.array([3, 2], np.float32))
+        array([1., 2.], dtype=float32)
+    """
     return _binary("minimum", "minimum", "Minimum", x, y, name)
 
 
 def squared_difference(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """``(x - y)²``; arguments as for :func:`add`."""
+    """``(x - y)²``; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.squared_difference(x, y)
+        >>> job(np.array([1, 5], np.float32), np.array([3, 2], np.float32))
+        array([4., 9.], dtype=float32)
+    """
     return _binary("squared_difference", "squared_difference", "SquaredDifference", x, y, name)
 
 
@@ -178,17 +264,53 @@ def pow(  # noqa: A001 - the name is OneFlow's
 
 
 def atan2(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """The angle of the point ``(y, x)``, from -pi to pi: ``x`` is the ordinate."""
+    """The angle of the point ``(y, x)``, from -pi to pi: ``x`` is the ordinate.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.atan2(x, y)
+        >>> job(np.array([1, -1], np.float32), np.array([1, 0], np.float32)).round(4)
+        array([ 0.7854, -1.5708], dtype=float32)
+    """
     return _binary("atan2", "atan2", "Atan2", x, y, name)
 
 
 def xdivy(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """``x / y``, and 0 where ``x`` is 0, whatever ``y`` is; so is the gradient if both are."""
+    """``x / y``, and 0 where ``x`` is 0, whatever ``y`` is; so is the gradient if both are.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.xdivy(x, y)
+        >>> job(np.array([0, 1], np.float32), np.array([0, 2], np.float32))
+        array([0. , 0.5], dtype=float32)
+    """
     return _binary("xdivy", "xdivy", "Xdivy", x, y, name)
 
 
 def xlogy(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """``x * log(y)``, and 0 where ``x`` is 0, whatever ``y``; so is the gradient if both are."""
+    """``x * log(y)``, and 0 where ``x`` is 0, whatever ``y``; so is the gradient if both are.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.math.xlogy(x, y)
+        >>> job(np.array([0, 1], np.float32), np.array([0, 2], np.float32)).round(4)
+        array([0.    , 0.6931], dtype=float32)
+    """
     return _binary("xlogy", "xlogy", "Xlogy", x, y, name)
 
 
@@ -210,32 +332,104 @@ def equal(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
 
 
 def not_equal(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """Whether ``x != y``: int8, 1 or 0; arguments as for :func:`add`."""
+    """Whether ``x != y``: int8, 1 or 0; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,)), y: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.not_equal(x, y)
+        >>> job(np.array([1, 2, 3], np.float32), np.array([2, 2, 2], np.float32))
+        array([1, 0, 1], dtype=int8)
+    """
     return _binary("not_equal", "not_equal", "NotEqual", x, y, name)
 
 
 def less(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """Whether ``x < y``: int8, 1 or 0; arguments as for :func:`add`."""
+    """Whether ``x < y``: int8, 1 or 0; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,)), y: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.less(x, y)
+        >>> job(np.array([1, 2, 3], np.float32), np.array([2, 2, 2], np.float32))
+        array([1, 0, 0], dtype=int8)
+    """
     return _binary("less", "less", "Less", x, y, name)
 
 
 def less_equal(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """Whether ``x <= y``: int8, 1 or 0; arguments as for :func:`add`."""
+    """Whether ``x <= y``: int8, 1 or 0; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,)), y: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.less_equal(x, y)
+        >>> job(np.array([1, 2, 3], np.float32), np.array([2, 2, 2], np.float32))
+        array([1, 1, 0], dtype=int8)
+    """
     return _binary("less_equal", "less_equal", "LessEqual", x, y, name)
 
 
 def greater(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """Whether ``x > y``: int8, 1 or 0; arguments as for :func:`add`."""
+    """Whether ``x > y``: int8, 1 or 0; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,)), y: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.greater(x, y)
+        >>> job(np.array([1, 2, 3], np.float32), np.array([2, 2, 2], np.float32))
+        array([0, 0, 1], dtype=int8)
+    """
     return _binary("greater", "greater", "Greater", x, y, name)
 
 
 def greater_equal(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """Whether ``x >= y``: int8, 1 or 0; arguments as for :func:`add`."""
+    """Whether ``x >= y``: int8, 1 or 0; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,)), y: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.greater_equal(x, y)
+        >>> job(np.array([1, 2, 3], np.float32), np.array([2, 2, 2], np.float32))
+        array([0, 1, 1], dtype=int8)
+    """
     return _binary("greater_equal", "greater_equal", "GreaterEqual", x, y, name)
 
 
 def logical_and(x: Blob | Scalar, y: Blob | Scalar, name: str | None = None) -> Blob:
-    """Whether both are different from 0: int8, 1 or 0; arguments as for :func:`add`."""
+    """Whether both are different from 0: int8, 1 or 0; arguments as for :func:`add`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,)), y: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.logical_and(x, y)
+        >>> job(np.array([0, 1, 2], np.float32), np.array([1, 0, 3], np.float32))
+        array([0, 0, 1], dtype=int8)
+    """
     return _binary("logical_and", "logical_and", "LogicalAnd", x, y, name)
 
 

@@ -69,6 +69,17 @@ def flatten(
 
     Raises:
         ArgumentError: an axis is not there, or ``start_dim`` is negative or behind ``end_dim``.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 3, 4))) -> tp.Numpy:
+        ...     return flow.flatten(x, 1)
+        >>> job(np.zeros((2, 3, 4), np.float32)).shape
+        (2, 12)
     """
     rank = len(input.shape)
     end = end_dim + rank if end_dim < 0 else end_dim
@@ -88,13 +99,40 @@ def reshape_like(x: Blob, like: Blob, name: str | None = None) -> Blob:
 
     Raises:
         ShapeError: the number of elements would change.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((4,)), like: tp.Numpy.Placeholder((2, 2))
+        ... ) -> tp.Numpy:
+        ...     return flow.reshape_like(x, like)
+        >>> job(np.array([1, 2, 3, 4], np.float32), np.zeros((2, 2), np.float32))
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
     """
     trace, attributes = current_trace("reshape_like"), {"shape": list(like.shape)}
     return trace.apply("reshape", [x], attributes, name=name, prefix="ReshapeLike")[0]
 
 
 def dynamic_reshape(x: Blob, shape: Sequence[int], name: str | None = None) -> Blob:
-    """:func:`reshape` under the name that the original has for shapes known late."""
+    """:func:`reshape` under the name that the original has for shapes known late.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((4,))) -> tp.Numpy:
+        ...     return flow.dynamic_reshape(x, [-1, 2])
+        >>> job(np.array([1, 2, 3, 4], np.float32))
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
+    """
     return reshape(x, shape, name)
 
 
@@ -468,6 +506,17 @@ def cast(x: Blob, dtype: DType, name: str | None = None) -> Blob:
 
     Raises:
         DTypeError: ``dtype`` is none that can be computed with.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.cast(x, flow.int32)
+        >>> job(np.array([1.7, -1.7], np.float32))
+        array([ 1, -1], dtype=int32)
     """
     datatype.check(dtype, "cast")
     if x.dtype is dtype:
@@ -478,57 +527,20 @@ def cast(x: Blob, dtype: DType, name: str | None = None) -> Blob:
     return trace.apply("cast", [x], {"dtype": dtype.name}, name=name, prefix="Cast")[0]
 
 
-def identity(x: Blob, name: str | None = None) -> Blob:
-    """The value itself under another name; nothing is copied."""
-    return current_trace("identity").apply("identity", [x], name=name, prefix="Identity")[0]
-
-
-def identity_n(inputs: Sequence[Blob], name: str | None = None) -> list[Blob]:
-    """The values of several blobs under other names; nothing is copied."""
-    if not isinstance(inputs, (list, tuple)):
-        raise ArgumentTypeError(f"identity_n: expected a list of blobs, not {inputs!r}")
-    base = current_trace("identity_n").short_name("IdentityN") if name is None else name
-    return [identity(x, f"{base}_{number}") for number, x in enumerate(inputs)]
-
-
-def parallel_cast(
-    input: Blob,  # noqa: A002 - the name is OneFlow's
-    name: str | None = None,
-    distribute: object = None,
-    gradient_distribute: object = None,
-) -> Blob:
-    """The value itself: a placement hint has no effect on one device."""
-    return identity(input, name)
-
-
-def hierarchical_parallel_cast(
-    input: Blob,  # noqa: A002 - the name is OneFlow's
-    parallel_distribution: object = None,
-    gradient_mode: object = None,
-    gradient_parallel_distribution: object = None,
-    name: str | None = None,
-) -> Blob:
-    """The value itself: a placement hint has no effect on one device."""
-    return identity(input, name)
-
-
-def cast_to_current_logical_view(x: Blob) -> Blob:
-    """The value itself: there is one view of it only."""
-    return identity(x)
-
-
-def cast_to_static_shape(x: Blob, name: str | None = None) -> Blob:
-    """The value itself: the shape is known when a job runs."""
-    return identity(x, name)
-
-
-def amp_white_identity(x: Blob, name: str | None = None) -> Blob:
-    """The value itself: there is no automatic mixed precision."""
-    return identity(x, name)
-
-
 def elem_cnt(inputs: Blob, dtype: DType | None = None, name: str | None = None) -> Blob:
-    """The number of elements of a blob, as a blob of shape ``(1,)``; int32 if no dtype is given."""
+    """The number of elements of a blob, as a blob of shape ``(1,)``; int32 if no dtype is given.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 3))) -> tp.Numpy:
+        ...     return flow.elem_cnt(x)
+        >>> job(np.zeros((2, 3), np.float32))
+        array([6], dtype=int32)
+    """
     chosen = datatype.int32 if dtype is None else datatype.check(dtype, "elem_cnt")
     return current_trace("elem_cnt").constant(math.prod(inputs.shape), chosen, (1,), name)
 

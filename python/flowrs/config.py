@@ -52,7 +52,14 @@ def random_seed(seed: int | None) -> None:
 
 
 def cpu_device_num(number: int) -> bool:
-    """Sets the number of virtual devices; they share the process' threads."""
+    """Sets the number of virtual devices; they share the process' threads.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> flow.config.cpu_device_num(1)
+        True
+    """
     check("config.cpu_device_num", int, number)
     if number <= 0:
         raise ArgumentError(f"config.cpu_device_num: must be above 0, not {number}")
@@ -63,7 +70,15 @@ def cpu_device_num(number: int) -> bool:
 
 
 def gpu_device_num(number: int) -> bool:
-    """Says that gpu devices are cpu devices here, and sets their number."""
+    """Says that gpu devices are cpu devices here, and sets their number.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> flow.config.gpu_device_num(1)
+        INFO: for CPU-only flowrs, gpu_device_num is equivalent to cpu_device_num
+        True
+    """
     check("config.gpu_device_num", int, number)
     if not may_change():
         return False
@@ -76,6 +91,12 @@ def enable_legacy_model_io(val: bool = True) -> bool:
 
     Raises:
         UnsupportedError: ``val`` is true.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> flow.config.enable_legacy_model_io(False)
+        True
     """
     check("config.enable_legacy_model_io", bool, val)
     if val:
@@ -87,7 +108,13 @@ def enable_legacy_model_io(val: bool = True) -> bool:
 
 
 def legacy_model_io_enabled() -> bool:
-    """Whether checkpoints are written in the layout of version 0.2: never."""
+    """Whether checkpoints are written in the layout of version 0.2: never.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.config.legacy_model_io_enabled()
+        False
+    """
     return False
 
 
@@ -96,6 +123,14 @@ def load_library(path: str) -> None:
 
     Raises:
         UnsupportedError: always.
+
+    Example:
+        >>> import flowrs as flow
+        >>> try:
+        ...     flow.config.load_library("custom_op.so")
+        ... except flow.errors.UnsupportedError as error:
+        ...     print(error)
+        config.load_library: custom_op.so was built for another engine
     """
     raise UnsupportedError(f"config.load_library: {path} was built for another engine")
 
@@ -109,7 +144,14 @@ def _without_effect(name: str, kind: type) -> Callable[[int | bool | str], bool]
         return may_change()
 
     setter.__name__ = setter.__qualname__ = name
-    setter.__doc__ = f"Accepts {kind.__name__} values; has no effect."
+    setter.__doc__ = f"""Accepts {kind.__name__} values; has no effect.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> flow.config.{name}({kind(1)})
+        True
+    """
     return setter
 
 

@@ -68,7 +68,19 @@ def constant(
 
 
 def constant_scalar(value: Scalar, dtype: DType | None = None, name: str | None = None) -> Blob:
-    """A blob of shape ``(1,)``; arguments as for :func:`constant`."""
+    """A blob of shape ``(1,)``; arguments as for :func:`constant`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return x + flow.constant_scalar(2, flow.float32)
+        >>> job(np.array([1, 2], np.float32))
+        array([3., 4.], dtype=float32)
+    """
     return _filled("constant_scalar", value, dtype, (1,), name)
 
 
@@ -120,17 +132,53 @@ def zeros(shape: Sequence[int], dtype: DType = datatype.float32, name: str | Non
 
 
 def ones(shape: Sequence[int], dtype: DType = datatype.float32, name: str | None = None) -> Blob:
-    """A blob of ones; arguments as for :func:`zeros`."""
+    """A blob of ones; arguments as for :func:`zeros`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return x + flow.ones([2])
+        >>> job(np.array([1, 2], np.float32))
+        array([2., 3.], dtype=float32)
+    """
     return _filled("ones", 1, dtype, shape, name)
 
 
 def zeros_like(like: Blob, dtype: DType | None = None, name: str | None = None) -> Blob:
-    """Zeros of the shape of ``like``; arguments as for :func:`constant_like`."""
+    """Zeros of the shape of ``like``; arguments as for :func:`constant_like`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.zeros_like(x)
+        >>> job(np.array([1, 2], np.float32))
+        array([0., 0.], dtype=float32)
+    """
     return constant_like(like, 0, dtype, name)
 
 
 def ones_like(like: Blob, dtype: DType | None = None, name: str | None = None) -> Blob:
-    """Ones of the shape of ``like``; arguments as for :func:`constant_like`."""
+    """Ones of the shape of ``like``; arguments as for :func:`constant_like`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.ones_like(x)
+        >>> job(np.array([1, 2], np.float32))
+        array([1., 1.], dtype=float32)
+    """
     return constant_like(like, 1, dtype, name)
 
 

@@ -73,7 +73,21 @@ def conv1d(
     groups: int = 1,
     name: str | None = None,
 ) -> Blob:
-    """Cross-correlation over one spatial axis; arguments as :func:`conv2d`."""
+    """Cross-correlation over one spatial axis; arguments as :func:`conv2d`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 1, 4)), w: tp.Numpy.Placeholder((1, 1, 2))
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.conv1d(x, w, strides=1, padding="VALID")
+        >>> job(np.array([[[1, 2, 3, 4]]], np.float32), np.array([[[1, 1]]], np.float32))
+        array([[[3., 5., 7.]]], dtype=float32)
+    """
     return convolution(1, input, filters, strides, padding, data_format, dilations, groups, name)
 
 
@@ -137,7 +151,21 @@ def conv3d(
     groups: int = 1,
     name: str | None = None,
 ) -> Blob:
-    """Cross-correlation over three spatial axes; arguments as :func:`conv2d`."""
+    """Cross-correlation over three spatial axes; arguments as :func:`conv2d`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 1, 4, 4, 4)), w: tp.Numpy.Placeholder((2, 1, 3, 3, 3))
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.conv3d(x, w, strides=1, padding="SAME")
+        >>> job(np.ones((1, 1, 4, 4, 4), np.float32), np.ones((2, 1, 3, 3, 3), np.float32)).shape
+        (1, 2, 4, 4, 4)
+    """
     return convolution(3, input, filters, strides, padding, data_format, dilations, groups, name)
 
 
@@ -151,7 +179,21 @@ def compat_conv2d(
     groups: int = 1,
     name: str | None = None,
 ) -> Blob:
-    """:func:`conv2d` in which ``"SAME"`` puts the odd element of the padding behind."""
+    """:func:`conv2d` in which ``"SAME"`` puts the odd element of the padding behind.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 1, 4, 4)), w: tp.Numpy.Placeholder((2, 1, 3, 3))
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.compat_conv2d(x, w, strides=2, padding="SAME")
+        >>> job(np.ones((1, 1, 4, 4), np.float32), np.ones((2, 1, 3, 3), np.float32)).shape
+        (1, 2, 2, 2)
+    """
     if isinstance(padding, str) and padding.upper() == "SAME":
         padding = "SAME_UPPER"
     return conv2d(input, filters, strides, padding, data_format, dilations, groups, name)
@@ -188,6 +230,24 @@ def conv2d_transpose(
     Raises:
         ArgumentError: an argument is missing, or given under both of its names.
         ShapeError: the shapes do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 1, 2, 2)), w: tp.Numpy.Placeholder((1, 1, 2, 2))
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.conv2d_transpose(x, w, [1, 1, 4, 4], strides=2)
+        >>> x = np.array([[[[1, 2], [3, 4]]]], np.float32)
+        >>> w = np.ones((1, 1, 2, 2), np.float32)
+        >>> job(x, w)[0, 0]
+        array([[1., 1., 2., 2.],
+               [1., 1., 2., 2.],
+               [3., 3., 4., 4.],
+               [3., 3., 4., 4.]], dtype=float32)
     """
     function = "nn.conv2d_transpose"
     x = _either(function, "value", value, "input", input)

@@ -99,7 +99,19 @@ def L1Loss(  # noqa: N802 - the name is OneFlow's
     reduction: str = "mean",
     name: str | None = None,
 ) -> Blob:
-    """``|input - target|``; arguments as for :func:`MSELoss`."""
+    """``|input - target|``; arguments as for :func:`MSELoss`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.nn.L1Loss(x, y)
+        >>> job(np.array([1, 4], np.float32), np.array([2, 2], np.float32))
+        array([1.5], dtype=float32)
+    """
     _same_shape("L1Loss", input, target)
     loss = math.abs(math.subtract(input, target), _elements_name(reduction, name))
     return _reduced("L1Loss", loss, reduction, name)
@@ -127,6 +139,17 @@ def BCELoss(  # noqa: N802 - the name is OneFlow's
     Raises:
         ShapeError: the shapes do not fit.
         ArgumentError: the reduction is none of the three.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.nn.BCELoss(x, y, reduction="none")
+        >>> job(np.array([0.25, 0.5], np.float32), np.array([0, 1], np.float32)).round(4)
+        array([0.2877, 0.6931], dtype=float32)
     """
     _same_shape("BCELoss", input, target)
     own = _elements_name(reduction, name) if weight is None else None
@@ -204,6 +227,19 @@ def KLDivLoss(  # noqa: N802 - the name is OneFlow's
     Raises:
         ShapeError: the shapes differ.
         ArgumentError: the reduction is none of the three.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2,)), y: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+        ...     return flow.nn.KLDivLoss(x, y, reduction="sum")
+        >>> x = np.log(np.array([0.25, 0.75], np.float32))
+        >>> y = np.array([0.5, 0.5], np.float32)
+        >>> job(x, y).round(4)
+        array([0.1438], dtype=float32)
     """
     _same_shape("KLDivLoss", input, target)
     op = "log_kl_divergence" if log_target else "kl_divergence"
@@ -232,6 +268,24 @@ def MarginRankingLoss(  # noqa: N802 - the name is OneFlow's
     Raises:
         ShapeError: the shapes do not fit.
         ArgumentError: the reduction is none of the three.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((2,)),
+        ...     y: tp.Numpy.Placeholder((2,)),
+        ...     order: tp.Numpy.Placeholder((2,)),
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.MarginRankingLoss(x, y, order, margin=0.5, reduction="none")
+        >>> x = np.array([1, 2], np.float32)
+        >>> y = np.array([2, 1], np.float32)
+        >>> order = np.ones(2, np.float32)
+        >>> job(x, y, order)
+        array([1.5, 0. ], dtype=float32)
     """
     _same_shape("MarginRankingLoss", input1, input2)
     wrong = math.multiply(math.subtract(input2, input1), target)
@@ -275,6 +329,24 @@ def TripletMarginLoss(  # noqa: N802 - the name is OneFlow's
         ShapeError: the shapes differ.
         ArgumentError: ``p`` is no finite number from 1 on, or the reduction none of the three.
         UnsupportedError: ``swap`` is asked for.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 2)),
+        ...     near: tp.Numpy.Placeholder((1, 2)),
+        ...     far: tp.Numpy.Placeholder((1, 2)),
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.TripletMarginLoss(x, near, far)
+        >>> x = np.array([[0, 0]], np.float32)
+        >>> near = np.array([[0, 1]], np.float32)
+        >>> far = np.array([[1.5, 0]], np.float32)
+        >>> job(x, near, far).round(3)
+        array([0.5], dtype=float32)
     """
     _same_shape("TripletMarginLoss", anchor, positive, negative)
     if swap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowrs.array import cast, reshape
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentTypeError, ShapeError
-from flowrs.math import axes_of
+from flowrs.reductions import axes_of
 from flowrs.trace import current_trace
 
 
@@ -33,6 +33,17 @@ def logsoftmax(logits: Blob, axis: int | None = None, name: str | None = None) -
     """The logarithm of :func:`softmax`, finite where the softmax is too small for its dtype.
 
     It is ``-inf`` only where a logit is; arguments as for :func:`softmax`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 2))) -> tp.Numpy:
+        ...     return flow.nn.logsoftmax(x)
+        >>> job(np.array([[0, 1]], np.float32)).round(4)
+        array([[-1.3133, -0.3133]], dtype=float32)
     """
     return _along_axis("logsoftmax", "log_softmax", "LogSoftmax", logits, axis, name)
 
@@ -142,6 +153,17 @@ def softmax_cross_entropy_with_logits(labels: Blob, logits: Blob, name: str | No
     Raises:
         ShapeError: the shapes differ.
         DTypeError: the dtypes differ or are no floats.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(y: tp.Numpy.Placeholder((1, 2)), x: tp.Numpy.Placeholder((1, 2))) -> tp.Numpy:
+        ...     return flow.nn.softmax_cross_entropy_with_logits(y, x)
+        >>> job(np.array([[0, 1]], np.float32), np.array([[0, 1]], np.float32)).round(4)
+        array([0.3133], dtype=float32)
     """
     trace = current_trace("nn.softmax_cross_entropy_with_logits")
     prefix = "SoftmaxCrossEntropy"

@@ -24,12 +24,24 @@ _BROADCAST = Distribute("broadcast")
 
 
 def auto() -> Distribute:
-    """Whatever is best."""
+    """Whatever is best.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.auto()
+        distribute.auto()
+    """
     return _AUTO
 
 
 def broadcast() -> Distribute:
-    """Each device has the whole."""
+    """Each device has the whole.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.broadcast()
+        distribute.broadcast()
+    """
     return _BROADCAST
 
 
@@ -45,7 +57,12 @@ def split(axis: int) -> Distribute:
 
 
 def assert_is_valid_distribute(distribute: object) -> None:
-    """Raises an ArgumentTypeError where the argument is no hint of this module."""
+    """Raises an ArgumentTypeError where the argument is no hint of this module.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.distribute.assert_is_valid_distribute(flow.distribute.auto())
+    """
     if not isinstance(distribute, Distribute):
         raise ArgumentTypeError(f"expected a flow.distribute hint, found {distribute!r}")
 

@@ -11,7 +11,15 @@ _initialized = False
 
 
 def init() -> bool:
-    """Prepares the environment; a second call says that nothing happened and returns False."""
+    """Prepares the environment; a second call says that nothing happened and returns False.
+
+    Example:
+        >>> import flowrs as flow
+        >>> started = flow.env.init()
+        >>> flow.env.init()
+        Nothing happened because environment has been initialized
+        False
+    """
     global _initialized
     if _initialized:
         print("Nothing happened because environment has been initialized")
@@ -26,6 +34,10 @@ def machine(*machines: str | Mapping[str, object] | Sequence[str | Mapping[str, 
     Raises:
         ArgumentError: an address is named twice.
         UnsupportedError: there is more than one machine.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.machine([{"addr": "192.168.1.2"}])
     """
     listed = machines[0] if len(machines) == 1 else machines
     items = listed if isinstance(listed, (list, tuple)) else [listed]
@@ -49,30 +61,60 @@ def _address(item: object) -> str:
 
 
 def ctrl_port(val: int) -> None:
-    """Accepts a port; without effect on one machine."""
+    """Accepts a port; without effect on one machine.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.ctrl_port(50051)
+    """
     check("env.ctrl_port", int, val)
 
 
 def data_port(val: int) -> None:
-    """Accepts a port; without effect on one machine."""
+    """Accepts a port; without effect on one machine.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.data_port(50052)
+    """
     check("env.data_port", int, val)
 
 
 def log_dir(val: str) -> None:
-    """Accepts a directory; flowrs writes no log files."""
+    """Accepts a directory; flowrs writes no log files.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.log_dir("log")
+    """
     check("env.log_dir", str, val)
 
 
 def logtostderr(val: int) -> None:
-    """Accepts a number; flowrs writes no log."""
+    """Accepts a number; flowrs writes no log.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.logtostderr(0)
+    """
     check("env.logtostderr", int, val)
 
 
 def logbuflevel(val: int) -> None:
-    """Accepts a number; flowrs writes no log."""
+    """Accepts a number; flowrs writes no log.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.logbuflevel(-1)
+    """
     check("env.logbuflevel", int, val)
 
 
 def grpc_use_no_signal(val: bool = True) -> None:
-    """Deprecated in the original; without effect."""
+    """Deprecated in the original; without effect.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.env.grpc_use_no_signal()
+    """
     check("env.grpc_use_no_signal", bool, val)

@@ -100,7 +100,20 @@ def PixelShufflev2(  # noqa: N802
     w_upscale_factor: int,
     name: str | None = None,
 ) -> Blob:
-    """:func:`PixelShuffle` with a factor for the rows and one for the columns."""
+    """:func:`PixelShuffle` with a factor for the rows and one for the columns.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 2, 1, 2))) -> tp.Numpy:
+        ...     return flow.nn.PixelShufflev2(x, 2, 1)
+        >>> job(np.array([[[[1, 2]], [[3, 4]]]], np.float32))[0, 0]
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
+    """
     rows, columns = h_upscale_factor, w_upscale_factor
     if any(type(factor) is not int or factor < 1 for factor in (rows, columns)):
         raise ArgumentError(

@@ -178,7 +178,26 @@ def tensor_scatter_nd_update(
 def tensor_scatter_nd_add(
     params: Blob, indices: Blob, updates: Blob, name: str | None = None
 ) -> Blob:
-    """A copy of ``params`` with ``updates`` added; see :func:`tensor_scatter_nd_update`."""
+    """A copy of ``params`` with ``updates`` added; see :func:`tensor_scatter_nd_update`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((3,)),
+        ...     index: tp.Numpy.Placeholder((2, 1), flow.int32),
+        ...     y: tp.Numpy.Placeholder((2,)),
+        ... ) -> tp.Numpy:
+        ...     return flow.tensor_scatter_nd_add(x, index, y)
+        >>> x = np.array([1, 2, 3], np.float32)
+        >>> index = np.array([[0], [0]], np.int32)
+        >>> y = np.array([10, 20], np.float32)
+        >>> job(x, index, y)
+        array([31.,  2.,  3.], dtype=float32)
+    """
     op, prefix = "tensor_scatter_nd_add", "TensorScatterNdAdd"
     return current_trace(op).apply(op, [params, indices, updates], name=name, prefix=prefix)[0]
 
@@ -284,7 +303,26 @@ def unsorted_segment_sum(
 def unsorted_segment_sum_like(
     data: Blob, segment_ids: Blob, like: Blob, axis: int = 0, name: str | None = None
 ) -> Blob:
-    """:func:`unsorted_segment_sum` with as many segments as ``like`` has slices along the axis."""
+    """:func:`unsorted_segment_sum` with as many segments as ``like`` has slices along the axis.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((3,)),
+        ...     ids: tp.Numpy.Placeholder((3,), flow.int32),
+        ...     like: tp.Numpy.Placeholder((2,)),
+        ... ) -> tp.Numpy:
+        ...     return flow.unsorted_segment_sum_like(x, ids, like)
+        >>> x = np.array([1, 2, 3], np.float32)
+        >>> ids = np.array([0, 1, 0], np.int32)
+        >>> like = np.zeros(2, np.float32)
+        >>> job(x, ids, like)
+        array([4., 2.], dtype=float32)
+    """
     function = "math.unsorted_segment_sum_like"
     number = axis_of(function, axis, len(data.shape))
     segments = like.shape[axis_of(function, number, len(like.shape))]
@@ -301,6 +339,19 @@ def unsorted_batch_segment_sum(
         segment_ids: for each slice of a batch the number of its segment.
         num_segments: how many segments there are.
         name: name of the operation.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 3)), ids: tp.Numpy.Placeholder((1, 3), flow.int32)
+        ... ) -> tp.Numpy:
+        ...     return flow.unsorted_batch_segment_sum(x, ids, 2)
+        >>> job(np.array([[1, 2, 3]], np.float32), np.array([[0, 1, 0]], np.int32))
+        array([[4., 2.]], dtype=float32)
     """
     function = "math.unsorted_batch_segment_sum"
     batch = len(segment_ids.shape) - 1
@@ -446,6 +497,18 @@ def argwhere(condition: Blob, dtype: DType | None = None, name: str | None = Non
 
     Raises:
         UnsupportedError: always.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.not_equal(x, 0)
+        >>> np.argwhere(job(np.array([0, 5, 7], np.float32)))
+        array([[1],
+               [2]])
     """
     raise UnsupportedError(
         "argwhere: its shape would depend on what the blob holds, and all shapes are known before "
@@ -459,5 +522,16 @@ def nonzero(a: Blob, name: str | None = None) -> NoReturn:
 
     Raises:
         UnsupportedError: always.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((3,))) -> tp.Numpy:
+        ...     return flow.math.not_equal(x, 0)
+        >>> np.nonzero(job(np.array([0, 5, 7], np.float32)))
+        (array([1, 2]),)
     """
     argwhere(a, name=name)

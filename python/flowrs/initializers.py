@@ -211,12 +211,32 @@ def constant_initializer(value: float | int = 0, dtype: DType = datatype.float32
 
 
 def zeros_initializer(dtype: DType = datatype.float32) -> Initializer:
-    """Every element is 0."""
+    """Every element is 0.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (2,), initializer=flow.zeros_initializer())
+        >>> flow.get_all_variables()["w"].numpy()
+        array([0., 0.], dtype=float32)
+    """
     return constant_initializer(0, dtype)
 
 
 def ones_initializer(dtype: DType = datatype.float32) -> Initializer:
-    """Every element is 1."""
+    """Every element is 1.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (2,), initializer=flow.ones_initializer())
+        >>> flow.get_all_variables()["w"].numpy()
+        array([1., 1.], dtype=float32)
+    """
     return constant_initializer(1, dtype)
 
 
@@ -257,6 +277,15 @@ def random_normal_initializer(
     Raises:
         ArgumentError: ``seed`` or ``dtype`` is given; give the seed to ``flow.get_variable``. Or a
             number is not finite, or the deviation negative.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.random_normal_initializer())
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
     """
     if seed is not None or dtype is not None:
         raise ArgumentError(
@@ -286,6 +315,15 @@ def truncated_normal_initializer(mean: float = 0.0, stddev: float = 1.0) -> Init
 
     Raises:
         ArgumentError: a number is not finite, or the deviation negative.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.truncated_normal_initializer())
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
     """
     function = "truncated_normal_initializer"
     return _TruncatedNormal(
@@ -305,6 +343,15 @@ def variance_scaling_initializer(
 
     Raises:
         ArgumentError: ``mode``, ``distribution`` or ``data_format`` is unknown.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.variance_scaling_initializer())
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
     """  # noqa: D205
     if mode not in ("fan_in", "fan_out", "fan_avg"):
         raise ArgumentError(
@@ -321,12 +368,32 @@ def variance_scaling_initializer(
 
 
 def glorot_uniform_initializer(data_format: str = "") -> Initializer:
-    """Uniform with variance ``2 / (fan_in + fan_out)``."""
+    """Uniform with variance ``2 / (fan_in + fan_out)``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.glorot_uniform_initializer())
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
+    """
     return variance_scaling_initializer(1.0, "fan_avg", "random_uniform", data_format)
 
 
 def glorot_normal_initializer(data_format: str = "") -> Initializer:
-    """Normal with variance ``2 / (fan_in + fan_out)``."""
+    """Normal with variance ``2 / (fan_in + fan_out)``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.glorot_normal_initializer())
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
+    """
     return variance_scaling_initializer(1.0, "fan_avg", "random_normal", data_format)
 
 
@@ -349,6 +416,15 @@ def kaiming_initializer(
 
     Raises:
         ArgumentError: the shape has fewer than two dimensions, or a word is unknown.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.kaiming_initializer((3, 2)))
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
     """
     if not isinstance(shape, tuple) or len(shape) < 2:
         raise ArgumentError(
@@ -386,7 +462,17 @@ def kaiming_initializer(
 
 
 def empty_initializer(dtype: DType = datatype.float32) -> Initializer:
-    """Leaves the variable as it is made: zero."""
+    """Leaves the variable as it is made: zero.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> None:
+        ...     flow.get_variable("w", (3, 2), initializer=flow.empty_initializer())
+        >>> flow.get_all_variables()["w"].numpy().shape
+        (3, 2)
+    """
     return _Empty()
 
 

@@ -6,6 +6,8 @@ from flowrs.blob import Blob
 from flowrs.errors import ArgumentTypeError, GraphError
 from flowrs.trace import current_trace
 
+__all__ = ["add_loss"]
+
 
 def add_loss(loss: Blob) -> None:
     """Adds a loss to those that the job is trained on.

@@ -36,7 +36,6 @@ from flowrs.indexing import (
 from flowrs.reductions import (
     Axes,
     argmax,
-    axes_of,
     l2_normalize,
     reduce_all,
     reduce_any,
@@ -55,17 +54,24 @@ from flowrs.reductions import (
 )
 from flowrs.sorting import in_top_k, top_k
 from flowrs.triangle import tril
-from flowrs.unary import (
-    abs,  # noqa: A004 - the name is OneFlow's
+from flowrs.trigonometry import (
     acos,
     acosh,
     asin,
     asinh,
     atan,
     atanh,
-    ceil,
     cos,
     cosh,
+    sin,
+    sinh,
+    tan,
+    tanh,
+    tanh_v2,
+)
+from flowrs.unary import (
+    abs,  # noqa: A004 - the name is OneFlow's
+    ceil,
     erf,
     erfc,
     exp,
@@ -88,14 +94,9 @@ from flowrs.unary import (
     sigmoid_grad,
     sigmoid_v2,
     sign,
-    sin,
-    sinh,
     softplus,
     sqrt,
     square,
-    tan,
-    tanh,
-    tanh_v2,
 )
 
 __all__ = [
@@ -111,7 +112,6 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
-    "axes_of",
     "broadcast_to_compatible_with",
     "ceil",
     "clip_by_value",

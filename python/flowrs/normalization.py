@@ -10,6 +10,7 @@ from flowrs.array import reshape
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentError, ShapeError
 from flowrs.initializers import Initializer, ones_initializer, zeros_initializer
+from flowrs.reductions import axes_of
 from flowrs.trace import Attribute, current_trace
 from flowrs.variables import get_variable
 
@@ -67,8 +68,26 @@ def batch_normalization(
 
     Raises:
         ShapeError: a shape does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(
+        ...     x: tp.Numpy.Placeholder((1, 2)),
+        ...     mean: tp.Numpy.Placeholder((2,)),
+        ...     variance: tp.Numpy.Placeholder((2,)),
+        ... ) -> tp.Numpy:
+        ...     return flow.nn.batch_normalization(x, mean, variance)
+        >>> x = np.array([[1, 6]], np.float32)
+        >>> mean = np.array([1, 2], np.float32)
+        >>> variance = np.array([1, 4], np.float32)
+        >>> job(x, mean, variance).round(4)
+        array([[0., 2.]], dtype=float32)
     """
-    number = math.axes_of("nn.batch_normalization", axis, len(x.shape))[0]
+    number = axes_of("nn.batch_normalization", axis, len(x.shape))[0]
 
     def spread(what: str, blob: Blob) -> Blob:
         if len(blob.shape) == len(x.shape):
@@ -113,10 +132,21 @@ def layer_norm(
 
     Raises:
         ShapeError: a parameter does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 2))) -> tp.Numpy:
+        ...     return flow.nn.layer_norm(x)
+        >>> job(np.array([[1, 3]], np.float32)).round(4)
+        array([[-1.,  1.]], dtype=float32)
     """
     rank = len(inputs.shape)
-    begin = math.axes_of("nn.layer_norm", begin_norm_axis, rank)[0]
-    first = math.axes_of("nn.layer_norm", begin_params_axis, rank)[0]
+    begin = axes_of("nn.layer_norm", begin_norm_axis, rank)[0]
+    first = axes_of("nn.layer_norm", begin_params_axis, rank)[0]
     shape = inputs.shape[first:]
     rows = scalar_math.prod(inputs.shape[:begin])
     return _normalize("LayerNorm", inputs, gamma, beta, shape, rows, 1, epsilon, name)
@@ -160,6 +190,18 @@ def GroupNorm(  # noqa: N802 - the name is OneFlow's
     Raises:
         ShapeError: the rank is below 3.
         ArgumentError: the channels do not fall into the groups.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 2, 1))) -> tp.Numpy:
+        ...     return flow.nn.GroupNorm(x, 1, affine=False)
+        >>> job(np.array([[[1], [3]]], np.float32)).round(4)
+        array([[[-1.],
+                [ 1.]]], dtype=float32)
     """
     if len(x.shape) < 3:
         raise ShapeError(f"nn.GroupNorm: needs rank 3 or more, found {x.shape}")
@@ -173,21 +215,57 @@ def GroupNorm(  # noqa: N802 - the name is OneFlow's
 def InstanceNorm1d(  # noqa: N802
     x: Blob, eps: float = 1e-5, affine: bool = True, name: str | None = None
 ) -> Blob:
-    """Normalises each channel of each sample, rank 3; parameters as :func:`GroupNorm`."""
+    """Normalises each channel of each sample, rank 3; parameters as :func:`GroupNorm`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 2))) -> tp.Numpy:
+        ...     return flow.nn.InstanceNorm1d(x, affine=False)
+        >>> job(np.array([[[1, 3]]], np.float32)).round(4)
+        array([[[-1.,  1.]]], dtype=float32)
+    """
     return _instance(1, x, eps, affine, name)
 
 
 def InstanceNorm2d(  # noqa: N802
     x: Blob, eps: float = 1e-5, affine: bool = True, name: str | None = None
 ) -> Blob:
-    """Normalises each channel of each sample, rank 4; parameters as :func:`GroupNorm`."""
+    """Normalises each channel of each sample, rank 4; parameters as :func:`GroupNorm`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 1, 2))) -> tp.Numpy:
+        ...     return flow.nn.InstanceNorm2d(x, affine=False)
+        >>> job(np.array([[[[1, 3]]]], np.float32)).round(4)
+        array([[[[-1.,  1.]]]], dtype=float32)
+    """
     return _instance(2, x, eps, affine, name)
 
 
 def InstanceNorm3d(  # noqa: N802
     x: Blob, eps: float = 1e-5, affine: bool = True, name: str | None = None
 ) -> Blob:
-    """Normalises each channel of each sample, rank 5; parameters as :func:`GroupNorm`."""
+    """Normalises each channel of each sample, rank 5; parameters as :func:`GroupNorm`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 1, 1, 2))) -> tp.Numpy:
+        ...     return flow.nn.InstanceNorm3d(x, affine=False)
+        >>> job(np.array([[[[[1, 3]]]]], np.float32)).round(4)
+        array([[[[[-1.,  1.]]]]], dtype=float32)
+    """
     return _instance(3, x, eps, affine, name)
 
 

@@ -92,6 +92,17 @@ def pad_grad(
 
     Raises:
         ArgumentError: the paddings do not fit the blob.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((5,))) -> tp.Numpy:
+        ...     return flow.pad_grad(x, [(1, 2)])
+        >>> job(np.array([1, 2, 3, 4, 5], np.float32))
+        array([2., 3.], dtype=float32)
     """
     before, after = _pairs("pad_grad", x, paddings)
     sizes = [n - b - a for n, b, a in zip(x.shape, before, after, strict=True)]
@@ -127,6 +138,18 @@ def same_padding(
 
     Raises:
         ArgumentError: an argument does not fit the others.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 1, 2))) -> tp.Numpy:
+        ...     return flow.same_padding(x, "SAME_LOWER", "NCHW", [2, 2], [1, 1], [1, 1])
+        >>> job(np.array([[[[1, 2]]]], np.float32))[0, 0]
+        array([[0., 0., 0.],
+               [0., 1., 2.]], dtype=float32)
     """
     rank = len(x.shape)
     first = 1 if data_format.endswith("C") else 2
@@ -195,7 +218,20 @@ def constant_pad2d(
 
 
 def zero_pad2d(x: Blob, padding: Border, name: str | None = None) -> Blob:
-    """Images with a border of zeros; arguments as for :func:`constant_pad2d`."""
+    """Images with a border of zeros; arguments as for :func:`constant_pad2d`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 1, 2))) -> tp.Numpy:
+        ...     return flow.zero_pad2d(x, [1, 0, 0, 1])
+        >>> job(np.array([[[[1, 2]]]], np.float32))[0, 0]
+        array([[0., 1., 2.],
+               [0., 0., 0.]], dtype=float32)
+    """
     return constant_pad2d(x, padding, 0, name)
 
 

@@ -92,7 +92,19 @@ def avg_pool2d(
     ceil_mode: bool = False,
     name: str | None = None,
 ) -> Blob:
-    """The mean of the elements of each window that lie inside; arguments as :func:`max_pool2d`."""
+    """The mean of the elements of each window that lie inside; arguments as :func:`max_pool2d`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 2, 2))) -> tp.Numpy:
+        ...     return flow.nn.avg_pool2d(x, 2, 2, "VALID")
+        >>> job(np.array([[[[1, 2], [3, 4]]]], np.float32))
+        array([[[[2.5]]]], dtype=float32)
+    """
     return _pool("avg", 2, input, ksize, strides, padding, data_format, ceil_mode, name)
 
 
@@ -105,7 +117,19 @@ def max_pool3d(
     ceil_mode: bool = False,
     name: str | None = None,
 ) -> Blob:
-    """The maximum of each window over three axes; arguments as :func:`max_pool2d`."""
+    """The maximum of each window over three axes; arguments as :func:`max_pool2d`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 2, 2, 2))) -> tp.Numpy:
+        ...     return flow.nn.max_pool3d(x, 2, 2, "VALID")
+        >>> job(np.arange(8, dtype=np.float32).reshape(1, 1, 2, 2, 2))
+        array([[[[[7.]]]]], dtype=float32)
+    """
     return _pool("max", 3, input, ksize, strides, padding, data_format, ceil_mode, name)
 
 
@@ -118,7 +142,19 @@ def avg_pool3d(
     ceil_mode: bool = False,
     name: str | None = None,
 ) -> Blob:
-    """The mean of each window over three axes; arguments as :func:`avg_pool2d`."""
+    """The mean of each window over three axes; arguments as :func:`avg_pool2d`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 1, 2, 2, 2))) -> tp.Numpy:
+        ...     return flow.nn.avg_pool3d(x, 2, 2, "VALID")
+        >>> job(np.arange(8, dtype=np.float32).reshape(1, 1, 2, 2, 2))
+        array([[[[[3.5]]]]], dtype=float32)
+    """
     return _pool("avg", 3, input, ksize, strides, padding, data_format, ceil_mode, name)
 
 
@@ -127,6 +163,14 @@ def max_pool1d(*arguments: object, **keywords: object) -> NoReturn:
 
     Raises:
         UnsupportedError: always; a window of height 1 does the same.
+
+    Example:
+        >>> import flowrs as flow
+        >>> try:
+        ...     flow.nn.max_pool1d()
+        ... except flow.errors.UnsupportedError as error:
+        ...     print(error)
+        nn.max_pool1d: use max_pool2d over an axis of size 1
     """
     raise UnsupportedError("nn.max_pool1d: use max_pool2d over an axis of size 1")
 
@@ -136,5 +180,13 @@ def avg_pool1d(*arguments: object, **keywords: object) -> NoReturn:
 
     Raises:
         UnsupportedError: always; a window of height 1 does the same.
+
+    Example:
+        >>> import flowrs as flow
+        >>> try:
+        ...     flow.nn.avg_pool1d()
+        ... except flow.errors.UnsupportedError as error:
+        ...     print(error)
+        nn.avg_pool1d: use avg_pool2d over an axis of size 1
     """
     raise UnsupportedError("nn.avg_pool1d: use avg_pool2d over an axis of size 1")

@@ -18,6 +18,8 @@ from flowrs.errors import ArgumentError
 from flowrs.session import seed_of_name
 from flowrs.trace import Attribute, Trace, current_trace
 
+__all__ = ["CoinFlip", "bernoulli", "coin_flip"]
+
 
 def default_seed(trace: Trace, full_name: str, seed: int | None) -> int:
     """The seed of an operation: as given, from ``flow.config.random_seed``, or from ``random``.
@@ -93,6 +95,17 @@ def CoinFlip(  # noqa: N802 - the name is OneFlow's
 
     Raises:
         ArgumentError: the probability is not from 0 to 1, or the size not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job() -> tp.Numpy:
+        ...     return flow.cast(flow.random.CoinFlip(4, probability=1.0), flow.float32)
+        >>> job()
+        array([1., 1., 1., 1.], dtype=float32)
     """
     if not 0 <= probability <= 1:
         raise ArgumentError(f"CoinFlip: probability must be from 0 to 1, not {probability!r}")
@@ -117,6 +130,17 @@ def random_mask_like(
 
     Raises:
         ArgumentError: ``rate`` is not from 0 to below 1, or ``noise_shape`` is given.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((4,))) -> tp.Numpy:
+        ...     return flow.nn.random_mask_like(x, 0.5, seed=1)
+        >>> job(np.zeros(4, np.float32)).dtype
+        dtype('int8')
     """
     if not 0 <= rate < 1:
         raise ArgumentError(f"random_mask_like: rate must be from 0 to below 1, not {rate!r}")

@@ -92,7 +92,19 @@ def reduce_sum(
 def reduce_mean(
     input_blob: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None
 ) -> Blob:
-    """The mean over axes: the sum times one over the count; arguments as :func:`reduce_sum`."""
+    """The mean over axes: the sum times one over the count; arguments as :func:`reduce_sum`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_mean(x, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([1.5, 3.5], dtype=float32)
+    """
     _need_float("reduce_mean", input_blob)
     total = _reduce("reduce_mean", "reduce_sum", "ReduceMean", input_blob, axis, keepdims)
     count = reduced_shape_elem_cnt(input_blob, axis)
@@ -100,14 +112,38 @@ def reduce_mean(
 
 
 def reduce_max(x: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None) -> Blob:
-    """The maximum over axes, arguments as :func:`reduce_sum`; equal maxima share the gradient."""
+    """The maximum over axes, arguments as :func:`reduce_sum`; equal maxima share the gradient.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_max(x, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([2., 4.], dtype=float32)
+    """
     return _reduce("reduce_max", "reduce_max", "ReduceMax", x, axis, keepdims, name)
 
 
 def reduce_min(
     input_tensor: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None
 ) -> Blob:
-    """The minimum over axes, arguments as :func:`reduce_sum`; equal minima share the gradient."""
+    """The minimum over axes, arguments as :func:`reduce_sum`; equal minima share the gradient.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_min(x, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([1., 3.], dtype=float32)
+    """
     return _reduce("reduce_min", "reduce_min", "ReduceMin", input_tensor, axis, keepdims, name)
 
 
@@ -122,6 +158,17 @@ def reduce_prod(
     """The product over axes, arguments as :func:`reduce_sum`.
 
     The gradient is that of the product where elements are 0 too.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_prod(x, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([ 2., 12.], dtype=float32)
     """
     return _reduce("reduce_prod", "reduce_prod", "ReduceProd", input_tensor, axis, keepdims, name)
 
@@ -137,13 +184,36 @@ def reduce_any(x: Blob, axis: Axes = None, keepdims: bool = False, name: str | N
 
     Raises:
         DTypeError: the blob is not int8.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_any(x > 2, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([0, 1], dtype=int8)
     """
     truth = _truth("reduce_any", x)
     return _reduce("reduce_any", "reduce_max", "ReduceAny", truth, axis, keepdims, name)
 
 
 def reduce_all(x: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None) -> Blob:
-    """Whether all elements are different from 0; arguments as for :func:`reduce_any`."""
+    """Whether all elements are different from 0; arguments as for :func:`reduce_any`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_all(x > 2, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([0, 1], dtype=int8)
+    """
     truth = _truth("reduce_all", x)
     return _reduce("reduce_all", "reduce_min", "ReduceAll", truth, axis, keepdims, name)
 
@@ -183,7 +253,19 @@ def reduce_variance(
 def reduce_std(
     input_tensor: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None
 ) -> Blob:
-    """The root of :func:`reduce_variance`; where it is 0, the gradient is 0 too."""
+    """The root of :func:`reduce_variance`; where it is 0, the gradient is 0 too.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_std(x, axis=1)
+        >>> job(np.array([[1, 2], [3, 4]], np.float32))
+        array([0.5, 0.5], dtype=float32)
+    """
     _need_float("reduce_std", input_tensor)
     return _root("reduce_std", reduce_variance(input_tensor, axis, keepdims), name)
 
@@ -191,7 +273,19 @@ def reduce_std(
 def reduce_euclidean_norm(
     input_tensor: Blob, axis: Axes = None, keepdims: bool = False, name: str | None = None
 ) -> Blob:
-    """The root of the sum of squares; where it is 0, the gradient is 0 too."""
+    """The root of the sum of squares; where it is 0, the gradient is 0 too.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 2))) -> tp.Numpy:
+        ...     return flow.math.reduce_euclidean_norm(x, axis=1)
+        >>> job(np.array([[3, 4], [0, 2]], np.float32))
+        array([5., 2.], dtype=float32)
+    """
     _need_float("reduce_euclidean_norm", input_tensor)
     total = reduce_sum(square(input_tensor), axis, keepdims)
     return _root("reduce_euclidean_norm", total, name)
@@ -228,7 +322,19 @@ def reduce_logsumexp(
 
 
 def reduced_shape_elem_cnt(input_blob: Blob, axis: Axes = None) -> int:
-    """How many elements a reduction over axes makes one of: the product of their extents."""
+    """How many elements a reduction over axes makes one of: the product of their extents.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((2, 3, 4))) -> None:
+        ...     print(flow.math.reduced_shape_elem_cnt(x, axis=[0, 2]))
+        >>> job(np.zeros((2, 3, 4), np.float32))
+        8
+    """
     axes = axes_of("math.reduced_shape_elem_cnt", axis, len(input_blob.shape))
     return math.prod(input_blob.shape[number] for number in axes)
 

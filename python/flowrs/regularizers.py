@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from flowrs.errors import ArgumentError, ArgumentTypeError
 
+__all__ = ["l1", "l1_l2", "l2"]
+
 
 @dataclass(frozen=True)
 class Regularizer:
@@ -52,10 +54,20 @@ def l1(l: float = 0.01) -> Regularizer:  # noqa: E741 - the name is OneFlow's
 
 
 def l2(l: float = 0.01) -> Regularizer:  # noqa: E741 - the name is OneFlow's
-    """A pull that grows with the weight: ``l * w``."""
+    """A pull that grows with the weight: ``l * w``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> regularizer = flow.regularizers.l2(0.01)
+    """
     return Regularizer(0.0, _weight("l2", l))
 
 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> Regularizer:
-    """Both: ``l1 * sign(w) + l2 * w``."""
+    """Both: ``l1 * sign(w) + l2 * w``.
+
+    Example:
+        >>> import flowrs as flow
+        >>> regularizer = flow.regularizers.l1_l2(0.01, 0.01)
+    """
     return Regularizer(_weight("l1_l2", l1), _weight("l1_l2", l2))

@@ -163,20 +163,46 @@ _view = LogicalView("consistent")
 
 
 def consistent_view() -> LogicalView:
-    """The view in which a value is one array, whatever the number of devices."""
+    """The view in which a value is one array, whatever the number of devices.
+
+    Example:
+        >>> import flowrs as flow
+        >>> with flow.scope.consistent_view():
+        ...     flow.scope.consistent_view_enabled()
+        True
+    """
     return LogicalView("consistent")
 
 
 def mirrored_view() -> LogicalView:
-    """The view in which each device has an array of its own."""
+    """The view in which each device has an array of its own.
+
+    Example:
+        >>> import flowrs as flow
+        >>> with flow.scope.mirrored_view():
+        ...     flow.scope.mirrored_view_enabled()
+        True
+    """
     return LogicalView("mirrored")
 
 
 def consistent_view_enabled() -> bool:
-    """Whether the consistent view is in force, as it is by default."""
+    """Whether the consistent view is in force, as it is by default.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.scope.consistent_view_enabled()
+        True
+    """
     return _view.name == "consistent"
 
 
 def mirrored_view_enabled() -> bool:
-    """Whether the mirrored view is in force."""
+    """Whether the mirrored view is in force.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.scope.mirrored_view_enabled()
+        False
+    """
     return _view.name == "mirrored"

@@ -204,7 +204,12 @@ def clear_default_session() -> None:
 
 
 def sync_default_session() -> None:
-    """Returns when all jobs that were called have finished."""
+    """Returns when all jobs that were called have finished.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.sync_default_session()
+    """
     with _session.lock:
         pass
 

@@ -122,7 +122,19 @@ def conv1d(
     weight_name: str | None = None,
     bias_name: str | None = None,
 ) -> Blob:
-    """As :func:`conv2d` over one spatial axis; ``"NCW"`` or ``"NWC"``."""
+    """As :func:`conv2d` over one spatial axis; ``"NCW"`` or ``"NWC"``.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 3, 8))) -> tp.Numpy:
+        ...     return flow.layers.conv1d(x, 4, 3, padding="SAME")
+        >>> job(np.ones((1, 3, 8), np.float32)).shape
+        (1, 4, 8)
+    """
     return _layer(
         1,
         inputs,
@@ -169,6 +181,17 @@ def conv3d(
     """As :func:`conv2d` over three spatial axes; ``"NCDHW"`` or ``"NDHWC"``.
 
     The weight has the shape ``(filters, channels / groups, depth, height, width)`` in both.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 3, 8, 8, 8))) -> tp.Numpy:
+        ...     return flow.layers.conv3d(x, 4, 3, padding="SAME")
+        >>> job(np.ones((1, 3, 8, 8, 8), np.float32)).shape
+        (1, 4, 8, 8, 8)
     """
     return _layer(
         3,

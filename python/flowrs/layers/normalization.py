@@ -9,7 +9,7 @@ from flowrs import nn
 from flowrs.blob import Blob
 from flowrs.errors import ArgumentError
 from flowrs.initializers import Initializer, ones_initializer, zeros_initializer
-from flowrs.math import axes_of
+from flowrs.reductions import axes_of
 from flowrs.trace import Attribute, current_trace
 from flowrs.variables import get_variable
 
@@ -164,7 +164,19 @@ def batch_normalization_relu(
     moving_mean_name: str | None = None,
     moving_variance_name: str | None = None,
 ) -> Blob:
-    """``relu(batch_normalization(inputs))``; arguments as :func:`batch_normalization`."""
+    """``relu(batch_normalization(inputs))``; arguments as :func:`batch_normalization`.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 2))) -> tp.Numpy:
+        ...     return flow.layers.batch_normalization_relu(x, epsilon=0.0)
+        >>> job(np.array([[-1, 2]], np.float32))
+        array([[0., 2.]], dtype=float32)
+    """
     normalized = batch_normalization(
         inputs,
         axis,
@@ -211,7 +223,19 @@ def batch_normalization_add_relu(
     moving_mean_name: str | None = None,
     moving_variance_name: str | None = None,
 ) -> Blob:
-    """``relu(batch_normalization(inputs) + addend)``, where ``addend`` may be None."""
+    """``relu(batch_normalization(inputs) + addend)``, where ``addend`` may be None.
+
+    Example:
+        >>> import numpy as np
+        >>> import flowrs as flow
+        >>> import flowrs.typing as tp
+        >>> flow.clear_default_session()
+        >>> @flow.global_function()
+        ... def job(x: tp.Numpy.Placeholder((1, 2))) -> tp.Numpy:
+        ...     return flow.layers.batch_normalization_add_relu(x, x, epsilon=0.0)
+        >>> job(np.array([[-1, 2]], np.float32))
+        array([[0., 4.]], dtype=float32)
+    """
     normalized = batch_normalization(
         inputs,
         axis,

@@ -20,6 +20,12 @@ def static_loss_scale(loss_scale_factor: float) -> StaticLossScale:
 
     Raises:
         ArgumentError: the factor is not a positive finite number.
+
+    Example:
+        >>> import flowrs as flow
+        >>> policy = flow.optimizer.loss_scale.static_loss_scale(1024.0)
+        >>> schedule = flow.optimizer.PiecewiseConstantScheduler([], [0.1])
+        >>> optimizer = flow.optimizer.SGD(schedule, loss_scale_policy=policy)
     """
     factor = float(loss_scale_factor)
     if not (math.isfinite(factor) and factor > 0):
