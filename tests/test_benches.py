@@ -139,7 +139,8 @@ def test_the_report_has_medians_ratios_shares_failures_and_absences():
     assert jax == ["jax", "500", "667", "2.000", "1.50x", "25%", "2.00"]
     assert "numpy, threads 2: NOT MEASURED: the loss of step 3 is 7 and must be 1" in text
     assert "not installed: torch" in text
-    assert "goal: at 2 threads 1.00x the fastest peer (jax): 1.50x: met" in text
+    assert "goal: at 2 threads 1.60x the fastest peer (jax): 1.50x: NOT MET" in text
+    assert "goal: at 2 threads 80% of the FMA peak: 50%: NOT MET" in text
     assert "other processes used 0.25 cores" in text
 
 

@@ -166,7 +166,10 @@ def _import_goal(outcome: Outcome) -> list[str]:
 
 
 def _step_remarks(outcome: Outcome) -> list[str]:
-    lines = [] if outcome.case.ops else [*_goal(outcome), *_step_goal(outcome), *_scaling(outcome)]
+    lines = []
+    if not outcome.case.ops:
+        goals = (_goal, _peak_goal, _step_goal, _scaling)
+        lines = [line for goal in goals for line in goal(outcome)]
     for threads, rates in sorted(outcome.peaks.items()):
         best = f"{max(rates) / 1e9:,.0f} at best"
         lines.append(f"FMA peak, threads {threads}: {median(rates) / 1e9:,.0f} GFLOP/s, {best}")
@@ -205,6 +208,19 @@ def _scaling(outcome: Outcome) -> list[str]:
     if wanted is None:
         return [line]
     return [f"{line}; goal: {wanted:.2f}x: {'met' if found >= wanted else 'NOT MET'}"]
+
+
+def _peak_goal(outcome: Outcome) -> list[str]:
+    wanted, threads = (
+        outcome.case.goal.get("share_of_peak"),
+        int(outcome.case.goal.get("threads", 1)),
+    )
+    series, peaks = outcome.find(REFERENCE, threads), outcome.peaks.get(threads)
+    if wanted is None or series is None or not peaks:
+        return []
+    found = outcome.case.flop / median(series.seconds) / median(peaks)
+    met = "met" if found >= wanted else "NOT MET"
+    return [f"goal: at {threads} threads {wanted:.0%} of the FMA peak: {found:.0%}: {met}"]
 
 
 def _step_goal(outcome: Outcome) -> list[str]:
