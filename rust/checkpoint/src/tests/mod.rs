@@ -3,6 +3,7 @@
 mod bytes;
 mod crash;
 mod faults;
+mod features;
 mod golden;
 mod names;
 mod parser;
