@@ -41,6 +41,7 @@ mod shape;
 pub mod slice;
 pub mod softmax;
 pub mod sort;
+mod stream;
 pub mod triangle;
 mod window;
 

@@ -505,6 +505,32 @@ fn constants_work_in_every_place() {
     }
 }
 
+/// Such an output is written past the caches, from wherever it begins.
+#[test]
+fn large_outputs_are_whole() {
+    let count = (16 << 18) + 1001;
+    let x: Vec<f32> = (0..count).map(|i| i as f32 - 7e5).collect();
+    for first in 0..3 {
+        on_every_isa(
+            |isa, parallel| {
+                let mut y = vec![-1f32; count + 3];
+                let (shape, x) = ([count], Operand { data: Data::from(&x[..]), strides: &[1] });
+                let output = (&mut y[first..first + count]).into();
+                let program = Program::single(Operation::Relu);
+                run(isa, parallel, &program, ElementType::F32, &shape, &[x], output, None);
+                y
+            },
+            |isa, y| {
+                let (before, y) = y.split_at(first);
+                let wrong = x.iter().zip(y).position(|(x, y)| x.max(0.0) != *y);
+                assert_eq!(wrong, None, "{isa:?}: begins at {first}");
+                let after = &y[count..];
+                assert!(before.iter().chain(after).all(|y| *y == -1.0), "{isa:?}: {first}");
+            },
+        );
+    }
+}
+
 #[test]
 fn bad_programs_are_refused() {
     assert_eq!(Program::new(1, Vec::new()), Err(ProgramError::Empty));

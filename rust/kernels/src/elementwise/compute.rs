@@ -1,6 +1,8 @@
 //! What each operation does to a block of elements.
 
-use super::{Number, Operation};
+use std::cell::Cell;
+
+use super::{Number, Operation, Register};
 use crate::isa::Portable;
 use crate::{Element, Isa, math};
 
@@ -9,6 +11,24 @@ pub(super) trait Compute: Element {
     /// `output[i] = operation(arguments[..][i])` for each i; operations without a meaning in this
     /// type give 0 (see [`Operation::supports`]).
     fn evaluate(isa: Isa, operation: Operation, arguments: [&[Self]; 3], output: &mut [Self]);
+
+    /// Runs `task` with registers that the thread has used before, or with none.
+    fn with_registers(task: impl FnOnce(&mut Vec<Box<Register<Self>>>));
+}
+
+/// Defines [`Compute::with_registers`]. Memory from the allocator would cost as much as a small
+/// program itself.
+macro_rules! with_registers {
+    ($type:ident) => {
+        fn with_registers(task: impl FnOnce(&mut Vec<Box<Register<$type>>>)) {
+            thread_local! {
+                static REGISTERS: Cell<Vec<Box<Register<$type>>>> = const { Cell::new(Vec::new()) };
+            }
+            let mut registers = REGISTERS.take();
+            task(&mut registers);
+            REGISTERS.set(registers);
+        }
+    };
 }
 
 #[inline(always)]
@@ -70,6 +90,8 @@ fn evaluate_common<T: Element>(
 macro_rules! integers {
     ($($type:ident)*) => {$(
         impl Compute for $type {
+            with_registers!($type);
+
             fn evaluate(
                 _: Isa,
                 operation: Operation,
@@ -113,6 +135,8 @@ macro_rules! integers {
 integers! { i8 i32 i64 u8 }
 
 impl Compute for f32 {
+    with_registers!(f32);
+
     fn evaluate(isa: Isa, operation: Operation, arguments: [&[f32]; 3], output: &mut [f32]) {
         per_isa! {
             fn evaluate<I>(operation: Operation, arguments: [&[f32]; 3], output: &mut [f32]) {
@@ -125,6 +149,8 @@ impl Compute for f32 {
 
 // Only f32 is worth the size of a copy for each instruction set.
 impl Compute for f64 {
+    with_registers!(f64);
+
     fn evaluate(_: Isa, operation: Operation, arguments: [&[f64]; 3], output: &mut [f64]) {
         evaluate_f64::<Portable>(operation, arguments, output);
     }

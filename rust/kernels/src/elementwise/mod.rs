@@ -12,6 +12,7 @@ mod program;
 use crate::element::with_element;
 use crate::parallel::Parts;
 use crate::shape::{element_count, extent};
+use crate::stream::Stream;
 use crate::{Data, DataMut, Element, ElementType, Isa, Parallel};
 use compute::Compute;
 use operand::{Layout, Source};
@@ -19,9 +20,9 @@ use operand::{Layout, Source};
 pub use program::{Instruction, Number, Operation, Program, ProgramError};
 
 /// Elements per register.
-const BLOCK: usize = 512;
+const BLOCK: usize = 1024;
 /// Elements per task.
-const CHUNK: usize = 32 * BLOCK;
+const CHUNK: usize = 16 * BLOCK;
 
 /// An input of a program.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,9 @@ fn run_as<T: Compute>(
             _ => layout.source(index, operands[index].data),
         })
         .collect();
-    let pass = Pass { program, layout: &layout, sources: &sources };
+    let steps = steps(program, &sources);
+    let bytes = if in_place.is_none() { size_of::<T>() * output.len() } else { 0 };
+    let pass = Pass { program, layout: &layout, sources: &sources, steps: &steps, bytes };
     with_element!(output.element_type(), U => {
         if let Some(output) = output.into_slice::<U>() {
             let length = output.len();
@@ -90,7 +93,11 @@ fn run_as<T: Compute>(
                 let start = chunk * CHUNK;
                 // SAFETY: chunks of different indices do not overlap, and `Parallel` runs each once.
                 let output = unsafe { parts.range(start, CHUNK.min(length - start)) };
-                run_chunk(isa, &pass, start, output.into());
+                T::with_registers(|registers| {
+                    let needed = program.slot_count() + 1;
+                    registers.resize_with(needed.max(registers.len()), Register::boxed);
+                    run_chunk(isa, &pass, start, &mut registers[..needed], output.into());
+                });
             });
         }
     });
@@ -101,10 +108,59 @@ struct Pass<'a, T> {
     program: &'a Program,
     layout: &'a Layout,
     sources: &'a [Source<'a, T>],
+    steps: &'a [Step<'a, T>],
+    /// The size of an output that only is written.
+    bytes: usize,
+}
+
+/// An instruction, and where its arguments are found.
+struct Step<'a, T> {
+    operation: Operation,
+    arguments: [Argument<'a, T>; 3],
+    slot: usize,
+}
+
+enum Argument<'a, T> {
+    /// Memory in the output's order.
+    Dense(&'a [T]),
+    Slot(usize),
+    Nothing,
+}
+
+impl<T> Argument<'_, T> {
+    #[inline(always)]
+    fn read<'b>(
+        &'b self,
+        registers: &'b [Box<Register<T>>],
+        first: usize,
+        length: usize,
+    ) -> &'b [T] {
+        match self {
+            Argument::Dense(data) => &data[first..first + length],
+            Argument::Slot(slot) => &registers[*slot].0[..length],
+            Argument::Nothing => &[],
+        }
+    }
+}
+
+fn steps<'a, T: Element>(program: &Program, sources: &[Source<'a, T>]) -> Vec<Step<'a, T>> {
+    let step = |(index, instruction): (usize, &Instruction)| {
+        let argument = |register: u16| match sources.get(usize::from(register)) {
+            Some(Source::Dense(data)) => Argument::Dense(data),
+            _ => program
+                .written(usize::from(register), index)
+                .map_or(Argument::Nothing, Argument::Slot),
+        };
+        Step {
+            operation: instruction.operation,
+            arguments: instruction.arguments.map(argument),
+            slot: program.slot(program.operand_count() + index),
+        }
+    };
+    program.instructions().iter().enumerate().map(step).collect()
 }
 
 /// A register's memory, aligned so that no vector lies across two cache lines.
-#[derive(Clone)]
 #[repr(align(64))]
 struct Register<T>([T; BLOCK]);
 
@@ -114,19 +170,24 @@ impl<T: Element> Register<T> {
     }
 }
 
-/// Runs the program for the elements that begin at `start` of the output.
-fn run_chunk<T: Compute>(isa: Isa, pass: &Pass<T>, start: usize, mut output: DataMut) {
-    let Pass { program, layout, sources } = pass;
-    let mut registers: Vec<Box<Register<T>>> =
-        (0..program.slot_count()).map(|_| Register::boxed()).collect();
-    // An instruction writes here, then this becomes its register.
-    let mut spare = Register::boxed();
+/// Runs the program for the elements that begin at `start` of the output, in registers one of which,
+/// the last, is spare: an instruction writes there, then it becomes the instruction's.
+fn run_chunk<T: Compute>(
+    isa: Isa,
+    pass: &Pass<T>,
+    start: usize,
+    registers: &mut [Box<Register<T>>],
+    mut output: DataMut,
+) {
+    let Pass { program, layout, sources, steps, bytes } = *pass;
+    let Some((spare, registers)) = registers.split_last_mut() else { return };
     for (operand, source) in sources.iter().enumerate() {
         if let Source::Same(value) = source {
             registers[program.slot(operand)].0.fill(*value);
         }
     }
     let direct = output.element_type() == T::TYPE;
+    let mut stream = if direct { Stream::for_output(bytes) } else { None };
     let total = output.len();
     for offset in (0..total).step_by(BLOCK) {
         let length = BLOCK.min(total - offset);
@@ -139,32 +200,35 @@ fn run_chunk<T: Compute>(isa: Isa, pass: &Pass<T>, start: usize, mut output: Dat
                 Source::Same(_) | Source::Dense(_) => {}
             }
         }
-        let last = program.instructions().len() - 1;
-        for (index, instruction) in program.instructions().iter().enumerate() {
-            let operation = instruction.operation;
-            if matches!(operation, Operation::Constant(_)) && offset > 0 && index < last {
+        for (index, step) in steps.iter().enumerate() {
+            let is_last = index + 1 == steps.len();
+            if matches!(step.operation, Operation::Constant(_)) && offset > 0 && !is_last {
                 continue;
             }
-            let arguments = instruction.arguments.map(|register| {
-                let register = usize::from(register);
-                match sources.get(register) {
-                    Some(Source::Dense(data)) => &data[first..first + length],
-                    _ => program
-                        .written(register, index)
-                        .map_or(&[][..], |slot| &registers[slot].0[..length]),
+            let [a, b, c] = &step.arguments;
+            let arguments = [
+                a.read(registers, first, length),
+                b.read(registers, first, length),
+                c.read(registers, first, length),
+            ];
+            if !is_last {
+                T::evaluate(isa, step.operation, arguments, &mut spare.0[..length]);
+                std::mem::swap(spare, &mut registers[step.slot]);
+                continue;
+            }
+            match (output.as_slice::<T>(), &mut stream) {
+                (Some(output), None) => {
+                    let target = &mut output[offset..offset + length];
+                    T::evaluate(isa, step.operation, arguments, target);
                 }
-            });
-            let in_register = index < last || !direct;
-            let target = match output.as_slice::<T>() {
-                Some(output) if !in_register => &mut output[offset..offset + length],
-                _ => &mut spare.0[..length],
-            };
-            T::evaluate(isa, operation, arguments, target);
-            if index < last {
-                let slot = program.slot(program.operand_count() + index);
-                std::mem::swap(&mut spare, &mut registers[slot]);
-            } else if in_register {
-                operand::store(&spare.0[..length], &mut output, offset);
+                (Some(output), Some(stream)) => {
+                    T::evaluate(isa, step.operation, arguments, &mut spare.0[..length]);
+                    stream.store(&spare.0[..length], &mut output[offset..offset + length]);
+                }
+                (None, _) => {
+                    T::evaluate(isa, step.operation, arguments, &mut spare.0[..length]);
+                    operand::store(&spare.0[..length], &mut output, offset);
+                }
             }
         }
     }
