@@ -123,17 +123,19 @@ fn layer_norm_cases(isa: Isa, [rows, length]: [usize; 2]) -> [Case; 2] {
     ]
 }
 
-/// The best of several rounds, in GB/s.
-fn measure(case: &mut Case, parallel: &dyn Parallel) -> f64 {
-    let calls = (1_000_000 / case.bytes).max(1);
-    let mut round = || {
-        let start = Instant::now();
-        (0..calls).for_each(|_| (case.kernel)(parallel));
-        start.elapsed().as_secs_f64()
-    };
-    let rounds = if calls > 1 { 200 } else { 15 };
-    let best = (0..rounds).map(|_| round()).fold(f64::INFINITY, f64::min);
-    (calls * case.bytes) as f64 / best / 1e9
+/// GB/s of a case and of a copy, the best of several rounds; the rounds take turns.
+fn measure(case: &mut Case, copy: &mut Case, parallel: &dyn Parallel) -> [f64; 2] {
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..if case.bytes < 1 << 24 { 200 } else { 25 } {
+        for (case, best) in [&mut *case, &mut *copy].into_iter().zip(&mut best) {
+            let calls = (1_000_000 / case.bytes).max(1);
+            let start = Instant::now();
+            (0..calls).for_each(|_| (case.kernel)(parallel));
+            let rate = start.elapsed().as_secs_f64() / (calls * case.bytes) as f64 * 1e9;
+            *best = best.min(rate);
+        }
+    }
+    best.map(f64::recip)
 }
 
 fn main() {
@@ -144,7 +146,7 @@ fn main() {
     let threads: [&dyn Parallel; 2] = [&Serial, &two];
     println!("{isa:?}, float32, GB/s and part of a copy's, on one thread and on two");
     for (label, count) in [("12 KiB", 3 << 10), ("1 MiB", 1 << 18), ("64 MiB", 1 << 24)] {
-        let mut cases = vec![copy(count)];
+        let (mut plain, mut cases) = (copy(count), vec![copy(count)]);
         let single = |name, operation| elementwise(isa, name, Program::single(operation), count);
         cases.extend([
             single("relu", Operation::Relu),
@@ -158,19 +160,15 @@ fn main() {
             cases.extend(batch_norm_cases(isa, [128, 256, 14 * 14]));
             cases.extend(layer_norm_cases(isa, [4096, 1024]));
         }
-        cases.iter_mut().for_each(|case| case.name = format!("{label:>7} {}", case.name));
-        let plain = threads.map(|parallel| measure(&mut cases[0], parallel));
-        for mut case in cases.into_iter().filter(|case| case.name.contains(&wanted)) {
-            let rates = threads.map(|parallel| measure(&mut case, parallel));
-            let part = |index: usize| 100.0 * rates[index] / plain[index];
-            println!(
-                "{:<48} {:6.1} ({:3.0} %) {:6.1} ({:3.0} %)",
-                case.name,
-                rates[0],
-                part(0),
-                rates[1],
-                part(1),
-            );
+        for mut case in cases {
+            let name = format!("{label:>7} {}", case.name);
+            if !name.contains(&wanted) {
+                continue;
+            }
+            let rates = threads.map(|parallel| measure(&mut case, &mut plain, parallel));
+            let [one, two] =
+                rates.map(|[rate, copy]| format!("{rate:6.1} ({:3.0} %)", 100.0 * rate / copy));
+            println!("{name:<48} {one} {two}");
         }
     }
 }

@@ -12,7 +12,7 @@ mod program;
 use crate::element::with_element;
 use crate::parallel::Parts;
 use crate::shape::{element_count, extent};
-use crate::stream::Stream;
+use crate::stream::Writer;
 use crate::{Data, DataMut, Element, ElementType, Isa, Parallel};
 use compute::Compute;
 use operand::{Layout, Source};
@@ -83,8 +83,8 @@ fn run_as<T: Compute>(
         })
         .collect();
     let steps = steps(program, &sources);
-    let bytes = if in_place.is_none() { size_of::<T>() * output.len() } else { 0 };
-    let pass = Pass { program, layout: &layout, sources: &sources, steps: &steps, bytes };
+    let written = if in_place.is_none() { output.len() } else { 0 };
+    let pass = Pass { program, layout: &layout, sources: &sources, steps: &steps, written };
     with_element!(output.element_type(), U => {
         if let Some(output) = output.into_slice::<U>() {
             let length = output.len();
@@ -109,8 +109,8 @@ struct Pass<'a, T> {
     layout: &'a Layout,
     sources: &'a [Source<'a, T>],
     steps: &'a [Step<'a, T>],
-    /// The size of an output that only is written.
-    bytes: usize,
+    /// The elements of an output that is only written.
+    written: usize,
 }
 
 /// An instruction, and where its arguments are found.
@@ -179,15 +179,14 @@ fn run_chunk<T: Compute>(
     registers: &mut [Box<Register<T>>],
     mut output: DataMut,
 ) {
-    let Pass { program, layout, sources, steps, bytes } = *pass;
+    let Pass { program, layout, sources, steps, written } = *pass;
     let Some((spare, registers)) = registers.split_last_mut() else { return };
     for (operand, source) in sources.iter().enumerate() {
         if let Source::Same(value) = source {
             registers[program.slot(operand)].0.fill(*value);
         }
     }
-    let direct = output.element_type() == T::TYPE;
-    let mut stream = if direct { Stream::for_output(bytes) } else { None };
+    let mut writer = Writer::new(written);
     let total = output.len();
     for offset in (0..total).step_by(BLOCK) {
         let length = BLOCK.min(total - offset);
@@ -216,19 +215,13 @@ fn run_chunk<T: Compute>(
                 std::mem::swap(spare, &mut registers[step.slot]);
                 continue;
             }
-            match (output.as_slice::<T>(), &mut stream) {
-                (Some(output), None) => {
-                    let target = &mut output[offset..offset + length];
+            if let Some(output) = output.as_slice::<T>() {
+                writer.write(&mut output[offset..offset + length], |target| {
                     T::evaluate(isa, step.operation, arguments, target);
-                }
-                (Some(output), Some(stream)) => {
-                    T::evaluate(isa, step.operation, arguments, &mut spare.0[..length]);
-                    stream.store(&spare.0[..length], &mut output[offset..offset + length]);
-                }
-                (None, _) => {
-                    T::evaluate(isa, step.operation, arguments, &mut spare.0[..length]);
-                    operand::store(&spare.0[..length], &mut output, offset);
-                }
+                });
+            } else {
+                T::evaluate(isa, step.operation, arguments, &mut spare.0[..length]);
+                operand::store(&spare.0[..length], &mut output, offset);
             }
         }
     }

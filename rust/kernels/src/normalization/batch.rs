@@ -2,10 +2,13 @@
 
 use super::channels::{Block, Channels, Statistic, TILE};
 use super::moments::{LANES, two_sums};
+use crate::stream::Writer;
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
 /// Elements per task.
 const WORK: usize = 32 * 1024;
+/// Elements that are written together.
+const PIECE: usize = 4 * 1024;
 /// Channels with fewer neighbouring elements are normalised row by row.
 const SHORTEST_RUN: usize = 16;
 /// Shorter rows are joined.
@@ -172,14 +175,18 @@ fn apply<T: Float>(
     });
     let maps = maps.each_ref().map(|numbers| &numbers[..]);
     let width = maps[0].len();
-    let chunk = if by_row { (WORK / width).max(1) * width } else { WORK };
+    let piece = if by_row { (PIECE / width).max(1) * width } else { PIECE };
+    let (chunk, elements) = ((WORK / piece).max(1) * piece, y.len());
     for_each_chunk(parallel, y, chunk, &|index, y| {
-        let first = index * chunk;
-        let x = &x[first..first + y.len()];
-        let other = other.map(|other| &other[first..first + y.len()]);
-        match by_row {
-            true => map_rows(isa, maps, x, other, floor, y),
-            false => map_runs(isa, maps, first, inner, x, other, floor, y),
+        let mut writer = Writer::new(elements);
+        for (number, y) in y.chunks_mut(piece).enumerate() {
+            let first = index * chunk + number * piece;
+            let x = &x[first..first + y.len()];
+            let other = other.map(|other| &other[first..first + y.len()]);
+            writer.write(y, |y| match by_row {
+                true => map_rows(isa, maps, x, other, floor, y),
+                false => map_runs(isa, maps, first, inner, x, other, floor, y),
+            });
         }
     });
 }

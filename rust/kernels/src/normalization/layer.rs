@@ -6,6 +6,7 @@ use super::Affine;
 use super::channels::{Block, Channels, Statistic, TILE};
 use super::moments::{moments_of_run, two_sums};
 use crate::parallel::Parts;
+use crate::stream::Writer;
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
 /// Elements per task.
@@ -103,9 +104,11 @@ fn for_each_row<T: Float>(
     task: &(dyn Fn(usize, &mut [T]) + Sync),
 ) {
     let rows_per_task = (WORK / row_length.max(1)).max(1);
+    let elements = output.len();
     for_each_chunk(parallel, output, rows_per_task * row_length.max(1), &|index, output| {
+        let mut writer = Writer::new(elements);
         for (row, output) in output.chunks_exact_mut(row_length).enumerate() {
-            task(index * rows_per_task + row, output);
+            writer.write(output, |output| task(index * rows_per_task + row, output));
         }
     });
 }
