@@ -34,6 +34,9 @@ pub trait Element:
     fn times(self, other: Self) -> Self;
     /// Is this a NaN? Never so for integers.
     fn is_nan(self) -> bool;
+    /// A number that is ordered as the elements are, and the same for equal ones; NaN are equal and
+    /// the greatest. Of elements of at most 32 bits it has no more.
+    fn order(self) -> u64;
 
     #[doc(hidden)]
     fn from_f32(value: f32) -> Self;
@@ -257,7 +260,7 @@ macro_rules! element_items {
 }
 
 macro_rules! integer_elements {
-    ($($type:ident $variant:ident $from:ident;)*) => {$(
+    ($($type:ident $unsigned:ident $variant:ident $from:ident;)*) => {$(
         impl Element for $type {
             element_items!($type, $variant, $from);
             const LOWEST: Self = $type::MIN;
@@ -268,19 +271,23 @@ macro_rules! integer_elements {
             fn times(self, other: Self) -> Self { self.wrapping_mul(other) }
             #[inline(always)]
             fn is_nan(self) -> bool { false }
+            #[inline(always)]
+            fn order(self) -> u64 {
+                self.wrapping_sub($type::MIN) as $unsigned as u64
+            }
         }
     )*};
 }
 
 integer_elements! {
-    i8 I8 from_i8;
-    i32 I32 from_i32;
-    i64 I64 from_i64;
-    u8 U8 from_u8;
+    i8 u8 I8 from_i8;
+    i32 u32 I32 from_i32;
+    i64 u64 I64 from_i64;
+    u8 u8 U8 from_u8;
 }
 
 macro_rules! float_elements {
-    ($($type:ident $variant:ident $from:ident: $exp:expr, $ln:expr;)*) => {$(
+    ($($type:ident $bits:ident $variant:ident $from:ident: $exp:expr, $ln:expr;)*) => {$(
         impl Element for $type {
             element_items!($type, $variant, $from);
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -291,6 +298,14 @@ macro_rules! float_elements {
             fn times(self, other: Self) -> Self { self * other }
             #[inline(always)]
             fn is_nan(self) -> bool { $type::is_nan(self) }
+            #[inline(always)]
+            fn order(self) -> u64 {
+                const SIGN: $bits = 1 << ($bits::BITS - 1);
+                // -0 becomes 0.
+                let bits = (self + 0.0).to_bits();
+                let ordered = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+                (if $type::is_nan(self) { $bits::MAX } else { ordered }).into()
+            }
         }
         impl Float for $type {
             const DIGITS: u32 = $type::MANTISSA_DIGITS;
@@ -307,6 +322,6 @@ macro_rules! float_elements {
 }
 
 float_elements! {
-    f32 F32 from_f32: math::exp_f32::<I>, math::ln_f32::<I>;
-    f64 F64 from_f64: f64::exp, f64::ln;
+    f32 u32 F32 from_f32: math::exp_f32::<I>, math::ln_f32::<I>;
+    f64 u64 F64 from_f64: f64::exp, f64::ln;
 }

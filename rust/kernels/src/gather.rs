@@ -4,6 +4,7 @@
 //! out of range, before it writes anything. Where several entries name the same place, they are
 //! taken in their order, so that sums do not depend on threads.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::parallel::Parts;
@@ -33,6 +34,10 @@ pub trait RowIndex: Sync {
     fn rows(&self) -> usize;
     /// The row that an entry names.
     fn row(&self, entry: usize) -> Result<usize, IndexError>;
+    /// Do all these entries name rows?
+    fn are_valid(&self, mut entries: Range<usize>) -> bool {
+        entries.all(|entry| self.row(entry).is_ok())
+    }
 }
 
 fn in_range<L: Element>(indices: &[L], position: usize, limit: usize) -> Result<usize, IndexError> {
@@ -64,6 +69,12 @@ impl<L: Element> RowIndex for Single<'_, L> {
     #[inline(always)]
     fn row(&self, entry: usize) -> Result<usize, IndexError> {
         in_range(self.indices, entry, self.limit)
+    }
+
+    fn are_valid(&self, entries: Range<usize>) -> bool {
+        // To the end even after a bad one: that takes vectors.
+        let in_range = |index: &L| (index.cast::<i64>() as u64) < self.limit as u64;
+        self.indices[entries].iter().fold(true, |all, index| all & in_range(index))
     }
 }
 
@@ -104,7 +115,9 @@ fn check<R: RowIndex>(parallel: &dyn Parallel, index: &R) -> Result<(), IndexErr
     let entries = index.entries();
     parallel.for_each(entries.div_ceil(WORK), &|task| {
         let range = task * WORK..entries.min((task + 1) * WORK);
-        if let Some(entry) = { range }.find(|&entry| index.row(entry).is_err()) {
+        if !index.are_valid(range.clone())
+            && let Some(entry) = { range }.find(|&entry| index.row(entry).is_err())
+        {
             first_bad.fetch_min(entry, Ordering::Relaxed);
         }
     });

@@ -22,6 +22,9 @@ pub struct Taps<T> {
     weights: Vec<T>,
     /// The same as copies of neighbouring elements, where that is all there is to do.
     runs: Option<Vec<Run>>,
+    /// The same as two taps for each position, where there are one or two: half of one is twice
+    /// there.
+    pairs: Option<Vec<[(usize, T); 2]>>,
 }
 
 /// `length` elements from `source` on that go to the output in one piece.
@@ -47,7 +50,13 @@ impl<T: Element> Taps<T> {
         }
         let copies = lists.iter().all(|list| matches!(list[..], [(_, weight)] if weight == 1.0));
         let runs = copies.then(|| runs(&sources));
-        Self { inputs, starts, sources, weights, runs }
+        let pairs = lists.iter().map(|list| match list[..] {
+            [(a, weight)] => Some([(a, (weight / 2.0).cast()); 2]),
+            [(a, one), (b, other)] => Some([(a, one.cast()), (b, other.cast())]),
+            _ => None,
+        });
+        let pairs = if T::TYPE.is_float() { pairs.collect() } else { None };
+        Self { inputs, starts, sources, weights, runs, pairs }
     }
 
     /// The taps of the gradient: for each input position, the output positions that it goes to.
@@ -136,6 +145,12 @@ fn blend<'a, T: Element>(
     {
         return row(*source);
     }
+    if let ([a, b], [one, other]) = (sources, weights) {
+        for ((sum, a), b) in sum.iter_mut().zip(row(*a)).zip(row(*b)) {
+            *sum = a.times(*one).plus(b.times(*other));
+        }
+        return sum;
+    }
     sum.fill(T::ZERO);
     for (&source, &weight) in sources.iter().zip(weights) {
         for (sum, &value) in sum.iter_mut().zip(row(source)) {
@@ -147,8 +162,8 @@ fn blend<'a, T: Element>(
 
 /// Resamples one row of pixels.
 fn stretch<T: Element>(line: &[T], inner: usize, columns: &Taps<T>, target: &mut [T]) {
-    match &columns.runs {
-        Some(runs) if inner > 1 || runs.len() * LONG_RUN <= columns.len() => {
+    match (&columns.runs, &columns.pairs) {
+        (Some(runs), _) if inner > 1 || runs.len() * LONG_RUN <= columns.len() => {
             let mut rest = target;
             for run in runs {
                 let (now, later) = rest.split_at_mut(run.length * inner);
@@ -156,12 +171,17 @@ fn stretch<T: Element>(line: &[T], inner: usize, columns: &Taps<T>, target: &mut
                 rest = later;
             }
         }
-        Some(_) => {
+        (Some(_), _) => {
             for (target, &source) in target.iter_mut().zip(&columns.sources) {
                 *target = line[source];
             }
         }
-        None if inner == 1 => {
+        (None, Some(pairs)) if inner == 1 => {
+            for (target, [(a, one), (b, other)]) in target.iter_mut().zip(pairs) {
+                *target = line[*a].times(*one).plus(line[*b].times(*other));
+            }
+        }
+        (None, None) if inner == 1 => {
             for (position, target) in target.iter_mut().enumerate() {
                 let (sources, weights) = columns.of(position);
                 let terms = sources.iter().zip(weights);
@@ -169,7 +189,7 @@ fn stretch<T: Element>(line: &[T], inner: usize, columns: &Taps<T>, target: &mut
                     terms.fold(T::ZERO, |sum, (&at, &weight)| sum.plus(line[at].times(weight)));
             }
         }
-        None => {
+        (None, _) => {
             for (position, pixel) in target.chunks_exact_mut(inner).enumerate() {
                 let (sources, weights) = columns.of(position);
                 pixel.fill(T::ZERO);

@@ -3,13 +3,14 @@
 //! NaN counts as greater than any number, and of equal elements the one with the smaller index comes
 //! first, in either direction.
 
-use std::cmp::Ordering;
-
 use crate::parallel::Parts;
 use crate::{Element, Parallel, for_each_chunk};
 
 /// Elements per task.
 const WORK: usize = 8 * 1024;
+
+/// From so many elements on they are sorted digit by digit.
+const MANY: usize = 256;
 
 /// An array seen as `(outer, length, inner)`; what is ordered runs along `length`.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +30,6 @@ pub enum Direction {
     Ascending,
     /// The greatest.
     Descending,
-}
-
-impl Direction {
-    #[inline(always)]
-    fn compare<T: Element>(self, a: T, b: T) -> Ordering {
-        let order = match a.partial_cmp(&b) {
-            Some(order) => order,
-            None => a.is_nan().cmp(&b.is_nan()),
-        };
-        match self {
-            Direction::Ascending => order,
-            Direction::Descending => order.reverse(),
-        }
-    }
 }
 
 impl Lanes {
@@ -92,10 +79,10 @@ pub fn sort<T: Element>(
     input: &[T],
     output: &mut [T],
 ) {
+    assert!(u32::try_from(lanes.length).is_ok(), "the indices do not fit 32 bits");
+    // By their indices, so that 0 and -0 lie as those of `argsort` say.
     lanes.for_each(parallel, lanes.length, input, output, &|lane, sorted| {
-        sorted.copy_from_slice(lane);
-        // Stable, so that 0 and -0 lie as the indices of `argsort` say.
-        sorted.sort_by(|&a, &b| direction.compare(a, b));
+        in_order(lane, direction, lane.len(), |place, index| sorted[place] = lane[index]);
     });
 }
 
@@ -115,19 +102,79 @@ pub fn argsort<T: Element>(
     assert!(kept <= lanes.length, "a lane has not so many elements");
     assert!(lanes.length <= i32::MAX as usize, "the indices do not fit an i32");
     lanes.for_each(parallel, kept, input, output, &|lane, indices| {
-        let mut pairs: Vec<(T, i32)> =
-            lane.iter().enumerate().map(|(at, &value)| (value, at as i32)).collect();
-        let compare =
-            |a: &(T, i32), b: &(T, i32)| direction.compare(a.0, b.0).then_with(|| a.1.cmp(&b.1));
-        if 0 < kept && kept < pairs.len() {
-            pairs.select_nth_unstable_by(kept - 1, compare);
-            pairs.truncate(kept);
-        }
-        pairs.sort_unstable_by(compare);
-        for (index, pair) in indices.iter_mut().zip(&pairs) {
-            *index = pair.1;
-        }
+        in_order(lane, direction, kept, |place, index| indices[place] = index as i32);
     });
+}
+
+/// Calls `place(0, index)`, `place(1, index)`, .. with the indices of the first `kept` elements.
+fn in_order<T: Element>(
+    lane: &[T],
+    direction: Direction,
+    kept: usize,
+    place: impl FnMut(usize, usize),
+) {
+    let flip = if direction == Direction::Ascending { 0 } else { u64::MAX };
+    let keys = lane.iter().enumerate().map(|(index, value)| (value.order() ^ flip, index));
+    // A key and its index as one number: of equal keys the one with the smaller index comes first.
+    if size_of::<T>() <= size_of::<u32>() {
+        let numbers = keys.map(|(key, index)| key << u32::BITS | index as u64).collect();
+        // A selection is no longer in the order of the indices.
+        let by_digits = kept == lane.len() && kept >= MANY;
+        let sort = |numbers: &mut Vec<u64>| match by_digits {
+            true => sort_by_digits(numbers),
+            false => numbers.sort_unstable(),
+        };
+        place_first(numbers, kept, sort, |number| number as u32, place);
+    } else {
+        let numbers = keys.map(|(key, index)| u128::from(key) << u32::BITS | index as u128);
+        let sort = |numbers: &mut Vec<u128>| numbers.sort_unstable();
+        place_first(numbers.collect(), kept, sort, |number| number as u32, place);
+    }
+}
+
+fn place_first<N: Ord + Copy>(
+    mut numbers: Vec<N>,
+    kept: usize,
+    sort: impl Fn(&mut Vec<N>),
+    index: impl Fn(N) -> u32,
+    mut place: impl FnMut(usize, usize),
+) {
+    if kept < numbers.len() {
+        numbers.select_nth_unstable(kept);
+        numbers.truncate(kept);
+    }
+    sort(&mut numbers);
+    for (position, &number) in numbers.iter().enumerate() {
+        place(position, index(number) as usize);
+    }
+}
+
+/// Sorts numbers whose lower halves ascend: by one byte of the upper halves after the other, from the
+/// lowest on, which leaves numbers in order that are equal in it.
+fn sort_by_digits(numbers: &mut Vec<u64>) {
+    let digit = |number: u64, place: usize| (number >> (u32::BITS as usize + 8 * place)) as u8;
+    let mut counts = [[0u32; 256]; 4];
+    for &number in numbers.iter() {
+        for (place, counts) in counts.iter_mut().enumerate() {
+            counts[usize::from(digit(number, place))] += 1;
+        }
+    }
+    let mut sorted = vec![0; numbers.len()];
+    for (place, starts) in counts.iter_mut().enumerate() {
+        if starts.iter().any(|&count| count as usize == numbers.len()) {
+            continue;
+        }
+        let mut start = 0;
+        for count in starts.iter_mut() {
+            start += std::mem::replace(count, start);
+        }
+        for &number in numbers.iter() {
+            let at = &mut starts[usize::from(digit(number, place))];
+            sorted[*at as usize] = number;
+            *at += 1;
+        }
+        std::mem::swap(numbers, &mut sorted);
+    }
 }
 
 /// 1 where fewer than `k` predictions of the row are greater than the target's, else 0; also 0 for a
