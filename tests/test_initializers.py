@@ -214,6 +214,8 @@ class TestIntegers:
             found = drawn(flow.constant_initializer(value, dtype=dtype), (3,), dtype)
             assert found.tolist() == [value] * 3
         assert drawn(flow.zeros_initializer(), (2,), flow.int32).tolist() == [0, 0]
+        assert drawn(flow.ones_initializer(), (2,), flow.uint8).tolist() == [1, 1]
+        assert drawn(flow.constant_initializer(255), (2,), flow.uint8).tolist() == [255, 255]
         assert drawn(flow.ones_initializer(flow.int64), (2,), flow.float64).tolist() == [1, 1]
         assert drawn(flow.constant_initializer(2.7, flow.int32), (1,), flow.int32).tolist() == [2]
 

@@ -207,7 +207,9 @@ def constant_initializer(value: float | int = 0, dtype: DType = datatype.float32
         return _Constant(float(value))
     if dtype in (datatype.int8, datatype.int32, datatype.int64):
         return _Constant(int(value))
-    raise UnsupportedError(f"constant_initializer: {dtype} is not supported")
+    raise UnsupportedError(
+        f"constant_initializer: {dtype} is not supported; leave dtype out, a variable's own counts"
+    )
 
 
 def zeros_initializer(dtype: DType = datatype.float32) -> Initializer:
