@@ -87,13 +87,15 @@ impl Rewrite {
         };
         let (from, to) = (self.graph.ty(other).clone(), ordered(graph.ty(value), order));
         let origin = graph.producer(value);
+        let name = ["channels_first", "channels_last"][order as usize];
+        // Several outputs of a node may be turned.
+        let number = match origin.outputs.iter().position(|output| *output == value) {
+            None | Some(0) => String::new(),
+            Some(number) => format!("_{number}"),
+        };
         let node = Node {
             kind: NodeKind::Op(reordering(&from, &to, order)),
-            name: format!(
-                "{}/{}",
-                origin.name,
-                ["channels_first", "channels_last"][order as usize]
-            ),
+            name: format!("{}/{name}{number}", origin.name),
             origin: origin.name.clone(),
             inputs: vec![other],
             outputs: vec![],
