@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from op_rows.draws import distribution, labels
 from op_rows.nn import POOLS, Convolution, Pool
-from op_table import FLOATS, TABLE, Draw, Input, Row, normal
+from op_table import FLOATS, TABLE, Array, Draw, Input, Row, Shape, normal
 
 import flowrs as flow
 
@@ -233,6 +234,11 @@ LOSSES: list[tuple[str, Draw, Draw, Function, Function]] = [
 ]
 
 
+def sides(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """Which of two is larger: 1 or -1."""
+    return rng.choice(np.array([-1, 1], dtype), size=shape)
+
+
 def own_rows() -> Iterator[Twin]:
     for name, ours, theirs in UNARY:
         yield twin_row(name, (Input((4, 4, 5, 6)),), ours, theirs)
@@ -245,6 +251,31 @@ def own_rows() -> Iterator[Twin]:
                 lambda x, y, f=ours, how=reduction: f(x, y, reduction=how),
                 lambda x, y, f=theirs, how=reduction: f(x, y, reduction=how),
             )
+    pair = (Input((6, 5)), Input((6, 5)))
+    yield twin_row(
+        "BCEWithLogitsLoss-pos_weight",
+        (Input((6, 5)), *[Input((6, 5), distribution, differentiable=False)] * 2),
+        lambda x, y, w: flow.nn.BCEWithLogitsLoss(x, y, pos_weight=w),
+        lambda x, y, w: F.binary_cross_entropy_with_logits(x, y, pos_weight=w),
+    )
+    yield twin_row(
+        "smooth_l1_loss",
+        (Input((6, 5)), Input((6, 5), differentiable=False)),
+        lambda x, y: flow.smooth_l1_loss(x, y, beta=0.5),
+        lambda x, y: F.smooth_l1_loss(x, y, beta=0.5, reduction="none"),
+    )
+    yield twin_row(
+        "MarginRankingLoss",
+        (*pair, Input((6, 5), sides, differentiable=False)),
+        lambda a, b, t: flow.nn.MarginRankingLoss(a, b, t, margin=0.3),
+        lambda a, b, t: F.margin_ranking_loss(a, b, t, margin=0.3),
+    )
+    yield twin_row(
+        "TripletMarginLoss",
+        (*pair, Input((6, 5))),
+        lambda a, b, c: flow.nn.TripletMarginLoss(a, b, c, p=3.0),
+        lambda a, b, c: F.triplet_margin_loss(a, b, c, p=3.0),
+    )
     label = Input((7,), labels(9), dtype="int32")
     yield twin_row(
         "sparse_softmax_cross_entropy",
