@@ -118,8 +118,6 @@ def _apply(operation: Operation, values: dict[str, Blob]) -> Blob:
 def _forward(operation: Operation, arrays: dict[str, Array]) -> Action:
     """The result, or the gradient of a convolution's input, as a predict job."""
     annotations = [tp.Numpy.Placeholder(array.shape, flow.float32) for array in arrays.values()]
-    if operation.direction == "input_gradient" and operation.groups != 1:
-        raise NotImplementedError("flow.nn.conv2d_transpose has no groups")
 
     def body(fed: tuple[*annotations]) -> tp.Numpy:
         values = dict(zip(arrays, fed, strict=True))
@@ -137,7 +135,8 @@ def _forward(operation: Operation, arrays: dict[str, Array]) -> Action:
 def _update(operation: Operation, arrays: dict[str, Array]) -> Action:
     """A train job that updates the weight, or the input, by the gradient of ``result * dy``."""
     learned = "weight" if operation.direction == "weight_gradient" else "x"
-    fed = {name: arrays[name] for name in ("x", "dy") if name != learned}
+    fed = {name: arrays[name] for name in ("x", "weight", "dy") if name in arrays}
+    del fed[learned]
     annotations = [tp.Numpy.Placeholder(array.shape, flow.float32) for array in fed.values()]
     variable, first = f"{_label(operation)}-{learned}", arrays[learned]
 

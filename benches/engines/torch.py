@@ -166,17 +166,19 @@ def _apply(operation: Operation, tensors: dict[str, torch.Tensor]) -> torch.Tens
 def _convolution_gradient(operation: Operation, tensors: dict[str, torch.Tensor]) -> Action:
     """The backward pass for one of the two inputs, which PyTorch offers by itself."""
     x, weight, dy = tensors["x"], tensors["weight"], tensors["dy"]
-    edge, to_input = operation.size // 2, operation.direction == "input_gradient"
+    edge, to_input = operation.size // 2, operation.direction != "weight_gradient"
     mask = (to_input, not to_input, False)
+    learned = {"weight_gradient": weight, "input_update": x}.get(operation.direction)
 
     def backward() -> torch.Tensor:
         gradients = torch.ops.aten.convolution_backward(
             *(dy, x, weight, None, [1, 1], [edge, edge], [1, 1], False, [0, 0]),
             *(operation.groups, mask),
         )
-        if not to_input:
-            weight.sub_(gradients[1], alpha=RATE)
-        return gradients[0 if to_input else 1]
+        gradient = gradients[0 if to_input else 1]
+        if learned is not None:
+            learned.sub_(gradient, alpha=RATE)
+        return gradient
 
     return Action(backward, lambda: backward().numpy())
 

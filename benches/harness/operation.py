@@ -27,8 +27,9 @@ class Operation:
         kind: "convolution" (padded by half its size), "max_pool" (2x2), "batch_norm" (with the
             statistics of the batch), "softmax" (of the last axis), "chain" (``relu(x * a + b) * x``
             on arrays of one shape) or "copy" (into an array that is there).
-        direction: "forward"; "input_gradient"; "weight_gradient", which updates the weight; or
-            "both": forward, backward, and an update of the input and of what else is learned.
+        direction: "forward"; "input_gradient"; "weight_gradient", which updates the weight;
+            "input_update", which computes the input's gradient and updates the input; or "both":
+            forward, backward, and an update of the input and of what else is learned.
         shape: of the input.
         filters: number of output channels of a convolution.
         size: edge of its kernel.
