@@ -1,11 +1,15 @@
 """Saving: replacing, links, layouts, metadata, checksums, durability; changing a checkpoint."""
 
 import json
+import multiprocessing
 import os
+import random
 import re
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -488,3 +492,61 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_flow_save_takes_the_arguments_in_the_other_order(tmp_path):
     flow.save({"w": A}, tmp_path / "s")
     assert values(tmp_path / "s") == {"w": A.tolist()}
+
+
+def _save_again_and_again(path, begun):
+    for number in range(1, 100_000):
+        array = np.full(2000, number)
+        save(path, {"a": array, "n/b": array}, overwrite=True, durability="rename")
+        begun.set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_save_that_is_killed_leaves_the_old_or_the_new(tmp_path):
+    draw = random.Random(0)
+    forks = multiprocessing.get_context("fork")
+    save(tmp_path / "s", {"a": np.zeros(2000), "n/b": np.zeros(2000)})
+    numbers = set()
+    for _ in range(25):
+        begun = forks.Event()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            child = forks.Process(target=_save_again_and_again, args=(tmp_path / "s", begun))
+            child.start()
+        assert begun.wait(60)
+        time.sleep(draw.random() * 0.02)
+        child.kill()
+        child.join()
+        opened = get(tmp_path / "s", verify=True)
+        assert opened.complete and list(opened) == ["a", "n/b"]
+        found = {int(number) for blob in opened.values() for number in np.unique(blob.numpy())}
+        assert len(found) == 1
+        numbers |= found
+    assert len(numbers) > 1
+    hidden = [name for name in os.listdir(tmp_path) if name != "s"]
+    assert all(re.fullmatch(r"\.s\.tmp-\d+-[0-9a-f]{16}", name) for name in hidden)
+
+
+def test_only_one_of_two_saves_to_a_new_path_succeeds(tmp_path):
+    for number in range(20):
+        path = tmp_path / str(number)
+        together = threading.Barrier(2)
+        told = []
+
+        def work(value, path=path, together=together, told=told):
+            together.wait()
+            try:
+                save(path, {"w": np.full(5000, value)}, durability="rename")
+                told.append(value)
+            except CheckpointExistsError as error:
+                told.append(str(error))
+
+        threads = [threading.Thread(target=work, args=(value,)) for value in (1, 2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        winners = [each for each in told if isinstance(each, int)]
+        assert len(winners) == 1, told
+        assert set(get(path)["w"].numpy().tolist()) == set(winners)
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]

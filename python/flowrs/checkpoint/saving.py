@@ -348,8 +348,9 @@ class PendingSave:
         return self._state.error
 
     def __del__(self) -> None:
-        if not self._state.thread.is_alive():
-            self._state.report()
+        state = getattr(self, "_state", None)  # there is none where no thread could be started
+        if state is not None and not state.thread.is_alive():
+            state.report()
 
     def __repr__(self) -> str:
         state = "ended" if self.done else "going on"

@@ -83,9 +83,9 @@ impl Strided {
     /// Holds an array to read it; `swapped`: its elements are big-endian.
     pub(crate) fn new(object: &Bound<'_, PyAny>, swapped: bool) -> PyResult<Self> {
         let buffer = PyUntypedBuffer::get(object)?;
-        match buffer.suboffsets().is_some() {
-            false => Ok(Self { buffer, swapped }),
-            true => Err(ArgumentError::new_err("the array's memory is not in one piece")),
+        match buffer.suboffsets().is_none() && matches!(buffer.item_size(), 1 | 2 | 4 | 8) {
+            true => Ok(Self { buffer, swapped }),
+            false => Err(ArgumentError::new_err("the array's memory has an unknown form")),
         }
     }
 
@@ -114,38 +114,70 @@ impl flowrs_checkpoint::Pieces for Strided {
     }
 
     fn fill(&self, offset: usize, target: &mut [u8]) -> flowrs_checkpoint::Result<()> {
-        let (shape, strides) = (self.buffer.shape(), self.buffer.strides());
         let item = self.buffer.item_size();
-        // Where the first element is, in the order of the last axis first.
-        let mut left = offset / item;
-        let mut index = vec![0; shape.len()];
-        for (position, &extent) in index.iter_mut().zip(shape).rev() {
-            (left, *position) = (left / extent, left % extent);
-        }
-        let start: *const u8 = self.buffer.buf_ptr().cast();
-        for element in target.chunks_exact_mut(item) {
-            let distance: isize = index
-                .iter()
-                .zip(strides)
-                .map(|(&position, &stride)| position as isize * stride)
-                .sum();
-            // SAFETY: every position is below the extent of its axis, so `start + distance` is an
-            // element of the array, which stays exported while `self` lives.
-            element.copy_from_slice(unsafe {
-                std::slice::from_raw_parts(start.offset(distance), item)
-            });
-            for (position, &extent) in index.iter_mut().zip(shape).rev() {
-                *position += 1;
-                if *position < extent {
-                    break;
-                }
-                *position = 0;
+        let [outer @ .., inner] = self.buffer.shape() else {
+            // Scalars are passed as arrays of one element.
+            return Ok(());
+        };
+        let Some((&stride, outer_strides)) = self.buffer.strides().split_last() else {
+            return Ok(());
+        };
+        // The first element's row, and its place in it.
+        let (mut row, mut column) = (offset / item / inner, offset / item % inner);
+        let mut rest = target;
+        while !rest.is_empty() {
+            let mut left = row;
+            let mut distance = column as isize * stride;
+            for (&extent, &stride) in outer.iter().zip(outer_strides).rev() {
+                distance += (left % extent) as isize * stride;
+                left /= extent;
             }
-        }
-        if self.swapped {
-            target.chunks_exact_mut(item).for_each(<[u8]>::reverse);
+            let length = rest.len().min((inner - column) * item);
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(length);
+            // SAFETY: positions are below the extents of their axes, so that these are the elements
+            // of one row from `column` on, which the array has; it stays exported while `self`
+            // lives.
+            unsafe {
+                let first = self.buffer.buf_ptr().cast::<u8>().cast_const().offset(distance);
+                gather_any(first, stride, item, part);
+            }
+            if self.swapped {
+                part.chunks_exact_mut(item).for_each(<[u8]>::reverse);
+            }
+            (rest, row, column) = (tail, row + 1, 0);
         }
         Ok(())
+    }
+}
+
+/// Copies elements that lie `stride` bytes apart one after the other.
+///
+/// # Safety
+///
+/// As many elements of `item` bytes as `target` has room for can be read there.
+unsafe fn gather_any(first: *const u8, stride: isize, item: usize, target: &mut [u8]) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match item {
+            1 => gather::<1>(first, stride, target),
+            2 => gather::<2>(first, stride, target),
+            4 => gather::<4>(first, stride, target),
+            _ => gather::<8>(first, stride, target),
+        }
+    }
+}
+
+/// As `gather_any`, for elements of `ITEM` bytes.
+///
+/// # Safety
+///
+/// As for `gather_any`.
+unsafe fn gather<const ITEM: usize>(first: *const u8, stride: isize, target: &mut [u8]) {
+    for (index, element) in target.chunks_exact_mut(ITEM).enumerate() {
+        // SAFETY: the caller's promise, for this element; bytes need no alignment.
+        let found: [u8; ITEM] =
+            unsafe { first.offset(index as isize * stride).cast::<[u8; ITEM]>().read() };
+        element.copy_from_slice(&found);
     }
 }
 
