@@ -169,7 +169,21 @@ pub(super) fn two_sums<T: Float>([a, b]: [&[T]; 2], values: impl Fn(T, T) -> [T;
     for (a, b) in a_rest.iter().zip(b_rest) {
         add(&mut sums, &[*a], &[*b], &values);
     }
-    sums.map(|sums| combine_run::<T, Sum>(&sums))
+    let [first, second] = sums;
+    [total(first), total(second)]
+}
+
+/// The sum of partial sums, by halves.
+#[inline(always)]
+fn total<T: Float>(mut sums: [T; LANES]) -> T {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+    }
+    sums[0]
 }
 
 /// Adds the values of some pairs to as many partial sums.
