@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::settings::Settings;
 use crate::step::Kernel;
-use crate::types::TensorType;
+use crate::types::{DType, TensorType};
 
 /// How a convolution moves over its input, whatever is computed of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,12 +162,17 @@ impl ConvolutionInputGradient {
 }
 
 /// The algorithm for a pass, and the working memory that it wants.
-fn choose(settings: Settings, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
-    kernels::choose(settings.isa, pass, shape)
+fn choose(
+    dtype: DType,
+    settings: Settings,
+    pass: Pass,
+    shape: &ConvolutionShape,
+) -> Result<Algorithm, Error> {
+    with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape)))
 }
 
 fn scratch(lowering: &Lowering<'_>, pass: Pass, shape: &ConvolutionShape) -> Result<usize, Error> {
-    let algorithm = choose(lowering.settings, pass, shape);
+    let algorithm = choose(lowering.inputs[0].dtype, lowering.settings, pass, shape)?;
     with_float!(lowering.inputs[0].dtype, T => {
         let isa = lowering.settings.isa;
         Ok(kernels::scratch_elements::<T>(isa, algorithm, pass, shape) * size_of::<T>())
@@ -234,7 +239,7 @@ impl Op for Convolution {
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
-        let algorithm = choose(lowering.settings, Pass::Forward, &shape);
+        let algorithm = choose(lowering.inputs[0].dtype, lowering.settings, Pass::Forward, &shape)?;
         let (isa, fused) = (lowering.settings.isa, self.fused);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let bias = fused.bias.then(|| step.input::<T>(2));
@@ -302,7 +307,8 @@ impl Op for ConvolutionInputGradient {
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
-        let algorithm = choose(lowering.settings, Pass::InputGradient, &shape);
+        let algorithm =
+            choose(lowering.inputs[0].dtype, lowering.settings, Pass::InputGradient, &shape)?;
         let isa = lowering.settings.isa;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (dy, w) = (step.input::<T>(0), step.input::<T>(1));
@@ -345,7 +351,8 @@ impl Op for ConvolutionWeightGradient {
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &self.weight)?;
-        let algorithm = choose(lowering.settings, Pass::WeightGradient, &shape);
+        let algorithm =
+            choose(lowering.inputs[0].dtype, lowering.settings, Pass::WeightGradient, &shape)?;
         let isa = lowering.settings.isa;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, dy) = (step.input::<T>(0), step.input::<T>(1));

@@ -13,6 +13,8 @@ use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel, Serial};
 use std::ops::Range;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Tasks of a pass at most: each has working memory of its own.
 pub(super) const TASKS: usize = 16;
@@ -123,6 +125,9 @@ fn product<T: Float>(
 }
 
 /// Runs `work(unit, working memory)` for each unit, in at most [`TASKS`] tasks.
+///
+/// A task takes the first working memory that is free: a thread gets the same one again and again, and
+/// finds it in its cache.
 pub(super) fn for_each_unit<T: Float>(
     parallel: &dyn Parallel,
     units: usize,
@@ -132,12 +137,18 @@ pub(super) fn for_each_unit<T: Float>(
 ) {
     let tasks = units.min(TASKS);
     let scratch = Parts::new(scratch);
+    let taken = AtomicU32::new(0);
     parallel.for_each(tasks, &|task| {
-        // SAFETY: tasks have different parts, and `Parallel` runs each once.
-        let scratch = unsafe { scratch.range(task * scratch_per_task, scratch_per_task) };
+        let take = |taken: u32| Some(taken | (taken + 1));
+        let (Ok(before) | Err(before)) = taken.fetch_update(Acquire, Relaxed, take);
+        let place = before.trailing_ones();
+        // SAFETY: no more than `tasks` run at once, so one of as many places is free; the place is
+        // this task's until it gives it back.
+        let memory = unsafe { scratch.range(place as usize * scratch_per_task, scratch_per_task) };
         for unit in task * units / tasks..(task + 1) * units / tasks {
-            work(unit, scratch);
+            work(unit, memory);
         }
+        taken.fetch_and(!(1 << place), Release);
     });
 }
 

@@ -10,6 +10,7 @@ pub mod naive;
 mod patches;
 mod shape;
 mod transpose;
+pub(crate) mod winograd;
 
 use crate::{Float, Isa, Parallel};
 
@@ -26,6 +27,9 @@ pub enum Algorithm {
     /// Windows are read where they are, from a copy of the input with channels last and a border of
     /// zeros. Not for the gradient to the input of windows that leave gaps.
     Direct,
+    /// One product a frequency for all taps: see [`winograd`]. For kernels of 3 x 3 and 5 x 5 whose
+    /// windows lie next to one another.
+    Winograd,
 }
 
 impl Algorithm {
@@ -36,6 +40,7 @@ impl Algorithm {
             // One input channel makes the weight's two layouts the same.
             Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
+            Algorithm::Winograd => winograd::supports(pass, shape),
         }
     }
 }
@@ -52,10 +57,12 @@ pub enum Pass {
 }
 
 /// The fastest algorithm for a pass over this shape.
-pub fn choose(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
+pub fn choose<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
     let _ = isa;
     if shape.groups > 1 && Algorithm::Depthwise.supports(pass, shape) {
         Algorithm::Depthwise
+    } else if winograd::supports(pass, shape) && winograd::pays::<T>(shape) {
+        Algorithm::Winograd
     } else if direct::supports(pass, shape) {
         Algorithm::Direct
     } else {
@@ -74,6 +81,7 @@ pub fn scratch_elements<T: Float>(
         Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
         Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
         Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape),
+        Algorithm::Winograd => winograd::scratch_elements::<T>(isa, pass, shape),
     }
 }
 
@@ -116,6 +124,7 @@ pub fn convolution<T: Float>(
         Algorithm::Im2col => im2col::convolution,
         Algorithm::Depthwise => depthwise::convolution,
         Algorithm::Direct => direct::convolution,
+        Algorithm::Winograd => winograd::convolution,
     };
     run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
 }
@@ -140,6 +149,7 @@ pub fn convolution_input_gradient<T: Float>(
         Algorithm::Im2col => im2col::input_gradient,
         Algorithm::Depthwise => depthwise::input_gradient,
         Algorithm::Direct => direct::input_gradient,
+        Algorithm::Winograd => winograd::input_gradient,
     };
     run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
 }
@@ -164,6 +174,7 @@ pub fn convolution_weight_gradient<T: Float>(
         Algorithm::Im2col => im2col::weight_gradient,
         Algorithm::Depthwise => depthwise::weight_gradient,
         Algorithm::Direct => direct::weight_gradient,
+        Algorithm::Winograd => winograd::weight_gradient,
     };
     run(isa, parallel, shape, input, output_gradient, weight_gradient, scratch);
 }

@@ -33,6 +33,15 @@ pub(crate) struct BlockEpilogue<'a, T> {
 }
 
 impl<'a, T: Float> Epilogue<'a, T> {
+    /// A bias, if there is one, and a relu if asked for.
+    pub(crate) fn of(bias: Option<&'a [T]>, relu: bool) -> Self {
+        match bias {
+            Some(bias) => Epilogue::Bias { bias, relu },
+            None if relu => Epilogue::Relu,
+            None => Epilogue::None,
+        }
+    }
+
     /// The part for the block that begins at (`row`, `column`) of a product of `columns` columns.
     pub(crate) fn block(self, row: usize, column: usize, columns: usize) -> BlockEpilogue<'a, T> {
         let epilogue = match self {

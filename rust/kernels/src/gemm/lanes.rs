@@ -23,7 +23,7 @@ pub(super) fn prefetch<T>(address: *const T) {
 /// # Safety
 /// All methods may be called only where the CPU has the vector's instructions, and inlined into a
 /// function compiled for them; the pointers must allow reading or writing `LANES` elements.
-pub(super) trait Lanes<T>: Copy {
+pub(crate) trait Lanes<T>: Copy {
     /// Elements per vector.
     const LANES: usize;
 
@@ -80,7 +80,7 @@ vectors! {
 
 /// A vector in plain Rust.
 #[derive(Clone, Copy)]
-pub(super) struct Plain<T, const N: usize>([T; N]);
+pub(crate) struct Plain<T, const N: usize>([T; N]);
 
 impl<T: crate::Float, const N: usize> Lanes<T> for Plain<T, N> {
     const LANES: usize = N;

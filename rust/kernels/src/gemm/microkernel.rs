@@ -8,6 +8,7 @@ use super::pack::Transposer;
 use super::pack::{AVX2_TRANSPOSER, AVX512_TRANSPOSER};
 use super::skinny::Dots;
 use crate::Float;
+use crate::convolution::winograd;
 use crate::isa::{Isa, Level};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
@@ -86,6 +87,8 @@ pub trait GemmElement: Sized {
     fn transposer(isa: Isa) -> Option<Transposer<Self>>;
     #[doc(hidden)]
     fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<Self>;
+    #[doc(hidden)]
+    fn transform(isa: Isa, kind: winograd::Kind) -> winograd::Run<Self>;
 }
 
 pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
@@ -99,7 +102,7 @@ pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
 
 macro_rules! gemm_elements {
     ($($type:ident $library:ident, $portable:literal $avx2:ident $avx512:ident,
-       $avx2_transposer:expr, $avx512_transposer:expr, $dots:ident;)*) => {$(
+       $avx2_transposer:expr, $avx512_transposer:expr, $dots:ident $transform:ident;)*) => {$(
         impl GemmElement for $type {
             fn gemm(call: super::library::Call<$type>) {
                 super::library::$library(call);
@@ -142,6 +145,10 @@ macro_rules! gemm_elements {
             fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<$type> {
                 super::skinny::$dots(isa, rows, columns)
             }
+
+            fn transform(isa: Isa, kind: winograd::Kind) -> winograd::Run<$type> {
+                winograd::$transform(isa, kind)
+            }
         }
     )*};
 }
@@ -161,8 +168,8 @@ macro_rules! choose {
 }
 
 gemm_elements! {
-    f32 sgemm, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), sdots;
-    f64 dgemm, 2 __m256d __m512d, None, None, ddots;
+    f32 sgemm, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), sdots stransform;
+    f64 dgemm, 2 __m256d __m512d, None, None, ddots dtransform;
 }
 
 macro_rules! kernels {

@@ -12,15 +12,14 @@ use crate::{Float, Isa};
 const PART_BYTES: usize = 256 * 1024;
 /// Bytes of the input under a block of several images.
 const IMAGES_BYTES: usize = 512 * 1024;
-/// Pixels of a block: so many that a panel of the weight is worth fetching, and at most.
+/// Pixels of a block: so many that a panel of the weight is worth fetching.
 const PIXELS: usize = 200;
-const MAX_PIXELS: usize = 1024;
 /// Operations of a block, so that handing it to a thread pays, and blocks that are enough.
 const BLOCK_FLOPS: u64 = 2_000_000;
 const ENOUGH_BLOCKS: u64 = 16;
 
 /// How the output is cut: into several images, or into parts of an image along its first axis.
-pub(super) struct Blocks {
+pub(in super::super) struct Blocks {
     axis: usize,
     images: usize,
     parts: usize,
@@ -28,14 +27,15 @@ pub(super) struct Blocks {
 
 /// A part of the output of some images.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub(super) images: Range<usize>,
+pub(in super::super) struct Part {
+    pub(in super::super) images: Range<usize>,
     /// The output positions along each axis.
-    pub(super) outputs: [Range<usize>; 3],
+    pub(in super::super) outputs: [Range<usize>; 3],
 }
 
 impl Blocks {
-    pub(super) fn new<T>(shape: &ConvolutionShape) -> Self {
+    /// Blocks of at most so many pixels, if that leaves at least one row.
+    pub(in super::super) fn new<T>(shape: &ConvolutionShape, pixels_at_most: usize) -> Self {
         let axis = (0..3).find(|&axis| shape.output[axis] > 1).unwrap_or(2);
         let size = shape.output[axis];
         let pixels = shape.output_pixels();
@@ -47,7 +47,7 @@ impl Blocks {
         };
         let fits = |parts: usize| {
             let outputs = size.div_ceil(parts);
-            bytes(outputs) <= PART_BYTES && pixels / size * outputs <= MAX_PIXELS
+            bytes(outputs) <= PART_BYTES && pixels / size * outputs <= pixels_at_most
         };
         let mut parts = (1..size).find(|&parts| fits(parts)).unwrap_or(size);
         let wanted = (shape.flops() / BLOCK_FLOPS).clamp(1, ENOUGH_BLOCKS) as usize;
@@ -55,7 +55,8 @@ impl Blocks {
         if shape.batch >= wanted {
             if parts == 1 {
                 let most = (IMAGES_BYTES / bytes(size)).min(shape.batch / wanted);
-                images = PIXELS.div_ceil(pixels).min(most).max(1);
+                let fitting = (pixels_at_most / pixels).min(PIXELS.div_ceil(pixels));
+                images = fitting.min(most).max(1);
             }
         } else {
             parts = parts.max(wanted.div_ceil(shape.batch.max(1)).min(size));
@@ -64,12 +65,12 @@ impl Blocks {
     }
 
     /// The number of blocks.
-    pub(super) fn count(&self, shape: &ConvolutionShape) -> usize {
+    pub(in super::super) fn count(&self, shape: &ConvolutionShape) -> usize {
         shape.batch.div_ceil(self.images) * self.parts
     }
 
     /// A block.
-    pub(super) fn part(&self, shape: &ConvolutionShape, index: usize) -> Part {
+    pub(in super::super) fn part(&self, shape: &ConvolutionShape, index: usize) -> Part {
         let (first, part) = (index / self.parts * self.images, index % self.parts);
         let images = first..shape.batch.min(first + self.images);
         let mut outputs = shape.output.map(|size| 0..size);
@@ -86,13 +87,13 @@ impl Blocks {
     }
 
     /// Pixels of a block at most.
-    pub(super) fn pixels(&self, shape: &ConvolutionShape) -> usize {
+    pub(in super::super) fn pixels(&self, shape: &ConvolutionShape) -> usize {
         let part = self.longest(shape);
         part.images.len() * part.pixels()
     }
 
     /// The length of the memory that [`Input::new`] needs.
-    pub(super) fn input_elements(&self, shape: &ConvolutionShape) -> usize {
+    pub(in super::super) fn input_elements(&self, shape: &ConvolutionShape) -> usize {
         if in_place(shape) {
             return 0;
         }
@@ -112,16 +113,16 @@ impl Blocks {
 
 impl Part {
     /// Sizes of its output, and their product.
-    pub(super) fn sizes(&self) -> [usize; 3] {
+    pub(in super::super) fn sizes(&self) -> [usize; 3] {
         [0, 1, 2].map(|axis| self.outputs[axis].len())
     }
 
-    pub(super) fn pixels(&self) -> usize {
+    pub(in super::super) fn pixels(&self) -> usize {
         self.sizes().iter().product()
     }
 
     /// Its rows: the image and the positions along the first two axes, counted within the block.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, [usize; 2])> + use<> {
+    pub(in super::super) fn rows(&self) -> impl Iterator<Item = (usize, [usize; 2])> + use<> {
         let (images, [depth, height, _]) = (self.images.len(), self.sizes());
         (0..images).flat_map(move |image| {
             (0..depth).flat_map(move |z| (0..height).map(move |y| (image, [z, y])))
@@ -129,7 +130,7 @@ impl Part {
     }
 
     /// The first pixel of an image of the block in the whole output.
-    pub(super) fn first_pixel(&self, shape: &ConvolutionShape, image: usize) -> usize {
+    pub(in super::super) fn first_pixel(&self, shape: &ConvolutionShape, image: usize) -> usize {
         let [depth, height, width] = shape.output;
         let [z, y, x] = [0, 1, 2].map(|axis| self.outputs[axis].start);
         (((self.images.start + image) * depth + z) * height + y) * width + x
@@ -153,16 +154,16 @@ fn in_place(shape: &ConvolutionShape) -> bool {
 }
 
 /// The input under a block: pixels of a group's channels.
-pub(super) struct Input<'a, T> {
-    pub(super) data: &'a [T],
+pub(in super::super) struct Input<'a, T> {
+    pub(in super::super) data: &'a [T],
     image: usize,
     /// The distances of neighbours along each axis.
-    pub(super) strides: [usize; 3],
+    pub(in super::super) strides: [usize; 3],
 }
 
 impl<'a, T: Float> Input<'a, T> {
     /// The input itself, or a copy in `memory`.
-    pub(super) fn new(
+    pub(in super::super) fn new(
         isa: Isa,
         shape: &ConvolutionShape,
         group: usize,
@@ -192,7 +193,12 @@ impl<'a, T: Float> Input<'a, T> {
     }
 
     /// Where the window of an output pixel of the block begins.
-    pub(super) fn offset(&self, shape: &ConvolutionShape, image: usize, at: [usize; 3]) -> usize {
+    pub(in super::super) fn offset(
+        &self,
+        shape: &ConvolutionShape,
+        image: usize,
+        at: [usize; 3],
+    ) -> usize {
         let position = (0..3).map(|axis| at[axis] * shape.stride[axis] * self.strides[axis]);
         image * self.image + position.sum::<usize>()
     }

@@ -14,15 +14,17 @@ use crate::gemm::{
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
-use block::{Blocks, Input, Part};
-use pack::Order;
 use std::ops::Range;
 
-pub(super) use weight::weight_gradient;
+pub(super) use block::{Blocks, Input, Part};
+pub(super) use pack::Order;
+pub(super) use weight::{add_parts, in_order, pack_gradient, weight_gradient};
 
 /// The longest stretch of the depth that is summed before it is added to the output: rounding errors
 /// grow with the length of a sum, and so much of a panel stays in the cache.
 const DEPTH: usize = 256;
+/// Pixels of a block at most.
+const MAX_PIXELS: usize = 1024;
 /// Parts of the working memory begin at multiples of this: at a cache line.
 const ALIGNMENT: usize = 16;
 
@@ -104,7 +106,7 @@ struct Cut {
 
 impl Cut {
     fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
-        let blocks = Blocks::new::<T>(shape);
+        let blocks = Blocks::new::<T>(shape, MAX_PIXELS);
         let panels = Panels::new::<T>(isa, shape.group_outputs());
         let units = (blocks.count(shape) * shape.groups).max(1);
         let panel_parts = (TASKS / 2).div_ceil(units).min(panels.count());
@@ -165,11 +167,7 @@ fn forward<T: Float>(
     let (packed, scratch) = scratch.split_at_mut(cut.packed(shape));
     order.pack(isa, parallel, cut.panels, weight, packed);
     let packed = &*packed;
-    let epilogue = match bias {
-        Some(bias) => Epilogue::Bias { bias, relu },
-        None if relu => Epilogue::Relu,
-        None => Epilogue::None,
-    };
+    let epilogue = Epilogue::of(bias, relu);
     let output = Parts::new(output);
     let unit = |unit: usize, scratch: &mut [T]| {
         let (part, group, panels) = cut.unit(shape, unit);
@@ -245,12 +243,15 @@ fn stretches(shape: &ConvolutionShape, strides: [usize; 3]) -> (Vec<usize>, usiz
 
 /// Where the rows of a panel's product go.
 #[derive(Clone, Copy)]
-struct Place<'a, T> {
-    rows: &'a Parts<'a, T>,
-    row: usize,
-    column: usize,
+pub(super) struct Place<'a, T> {
+    /// The memory of all rows.
+    pub(super) rows: &'a Parts<'a, T>,
+    /// The distance of a row, which is a pixel, from the one before.
+    pub(super) row: usize,
+    /// Where in a row the panel begins.
+    pub(super) column: usize,
     /// The first output channel.
-    channel: usize,
+    pub(super) channel: usize,
 }
 
 /// A panel of the weight.
@@ -304,7 +305,7 @@ impl<T: Float> Panel<'_, T> {
 }
 
 /// Writes a panel's rows, one for each pixel of the block, to the planes of its channels.
-fn turn<T: Float>(
+pub(super) fn turn<T: Float>(
     isa: Isa,
     shape: &ConvolutionShape,
     part: &Part,

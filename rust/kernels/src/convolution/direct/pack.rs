@@ -9,7 +9,7 @@ use crate::{Float, Isa, Parallel};
 /// Where the elements of a weight lie, seen as taps of rows (input channels) of columns (output
 /// channels) for each group.
 #[derive(Clone, Copy)]
-pub(super) struct Order {
+pub(in super::super) struct Order {
     groups: usize,
     taps: usize,
     rows: usize,
@@ -23,7 +23,7 @@ pub(super) struct Order {
 
 impl Order {
     /// The weight as the convolution takes it.
-    pub(super) fn forward(shape: &ConvolutionShape) -> Self {
+    pub(in super::super) fn forward(shape: &ConvolutionShape) -> Self {
         let taps = shape.taps();
         let (tap, row) = match shape.weight_layout {
             Layout::ChannelsFirst => (1, taps),
@@ -43,7 +43,7 @@ impl Order {
 
     /// The weight as the gradient to the input takes it: turned around in space, input and output
     /// channels exchanged.
-    pub(super) fn backward(shape: &ConvolutionShape) -> Self {
+    pub(in super::super) fn backward(shape: &ConvolutionShape) -> Self {
         let Order { rows, columns, row, column, .. } = Order::forward(shape);
         Order {
             rows: columns,
@@ -56,7 +56,7 @@ impl Order {
     }
 
     /// Writes, for each group and panel, the rows of all taps.
-    pub(super) fn pack<T: Float>(
+    pub(in super::super) fn pack<T: Float>(
         self,
         isa: Isa,
         parallel: &dyn Parallel,

@@ -3,7 +3,7 @@
 use super::super::ConvolutionShape;
 use super::super::im2col::{TASKS, for_each_unit};
 use super::block::{Blocks, Input, Part};
-use super::{ALIGNMENT, flat, stretches};
+use super::{ALIGNMENT, MAX_PIXELS, flat, stretches};
 use crate::gemm::{Block, Left, Matrix, Panels, Stretches, multiply};
 use crate::parallel::{Parts, for_each_chunk};
 use crate::permute::copy_strided;
@@ -30,7 +30,7 @@ struct Cut {
 
 impl Cut {
     fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
-        let blocks = Blocks::new::<T>(shape);
+        let blocks = Blocks::new::<T>(shape, MAX_PIXELS);
         let panels = Panels::new::<T>(isa, shape.group_outputs());
         let (offsets, length) = stretches(shape, [0; 3]);
         let most = SUMS_BYTES / size_of::<T>() / shape.weight_elements();
@@ -113,7 +113,15 @@ pub(in super::super) fn weight_gradient<T: Float>(
                 let (column, columns, _) = cut.panels.panel(index);
                 if packed.replace(index) != Some(index) {
                     let channel = group * shape.group_outputs() + column;
-                    pack(isa, shape, &part, cut.panels, (channel, columns), output_gradient, panel);
+                    pack_gradient(
+                        isa,
+                        shape,
+                        &part,
+                        cut.panels,
+                        (channel, columns),
+                        output_gradient,
+                        panel,
+                    );
                 }
                 let tiles = cut.length.div_ceil(cut.panels.tile_rows());
                 for tile in 0..tiles {
@@ -134,12 +142,23 @@ pub(in super::super) fn weight_gradient<T: Float>(
         }
     };
     for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
-    let (sum, others) = sums[..cut.block_parts * elements].split_at_mut(elements);
+    let sum = add_parts(isa, parallel, &mut sums[..cut.block_parts * elements], elements);
+    in_order(parallel, shape, sum, weight_gradient);
+}
+
+/// The sum of parts of so many elements, in order.
+pub(in super::super) fn add_parts<'a, T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    parts: &'a mut [T],
+    elements: usize,
+) -> &'a [T] {
+    let (sum, others) = parts.split_at_mut(elements);
     let others = &*others;
     for_each_chunk(parallel, sum, WORK, &|index, sum| {
-        add(isa, others, elements, index * WORK, sum)
+        add(isa, others, elements, index * WORK, sum);
     });
-    ordered(parallel, shape, sum, weight_gradient);
+    sum
 }
 
 /// The pixels of a block as steps of a product.
@@ -149,7 +168,7 @@ fn pixels<T: Float>(shape: &ConvolutionShape, part: &Part, input: &Input<T>) -> 
 }
 
 /// Packs the output's gradient at a block's pixels, for some channels.
-fn pack<T: Float>(
+pub(in super::super) fn pack_gradient<T: Float>(
     isa: Isa,
     shape: &ConvolutionShape,
     part: &Part,
@@ -188,7 +207,7 @@ per_isa! {
 }
 
 /// Writes sums by (group, tap, input channel, output channel) in the weight's order.
-fn ordered<T: Float>(
+pub(in super::super) fn in_order<T: Float>(
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
     sum: &[T],

@@ -1,0 +1,200 @@
+//! The gradient to the weight: a kernel's gradient is the convolution of the input with the output's
+//! gradient, so the two are transformed as tile and kernel, summed over all tiles by frequency, and
+//! taken back once.
+
+use super::super::ConvolutionShape;
+use super::super::direct::{Blocks, Input, Part, add_parts, in_order, pack_gradient};
+use super::super::im2col::{TASKS, for_each_unit};
+use super::transform::{FREQUENCIES, Kind, SIDE, Square, transform};
+use super::{ALIGNMENT, Tiles};
+use crate::gemm::{Block, Left, Panels, Stretches, multiply};
+use crate::parallel::Parts;
+use crate::{Float, Isa, Parallel};
+
+/// Bytes of a block's transformed tiles: large, since each block reads and writes all sums.
+const BLOCK_BYTES: usize = 960 * 1024;
+
+/// How the pass is cut: into parts of the blocks, whose sums are added at the end.
+struct Cut {
+    tiles: Tiles,
+    blocks: Blocks,
+    panels: Panels,
+    parts: usize,
+}
+
+impl Cut {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+        let tiles = Tiles::new(shape);
+        let panels = Panels::new::<T>(isa, shape.output_channels);
+        let per_tile = FREQUENCIES * (shape.input_channels + panels.panel(0).2);
+        let blocks = Blocks::new::<T>(&tiles.grid, BLOCK_BYTES / size_of::<T>() / per_tile);
+        let parts = blocks.count(&tiles.grid).clamp(1, TASKS);
+        Cut { tiles, blocks, panels, parts }
+    }
+
+    /// Elements of a part's sums.
+    fn sums(&self) -> usize {
+        let grid = &self.tiles.grid;
+        FREQUENCIES * grid.input_channels * grid.output_channels
+    }
+
+    /// Elements of the gradient by tap.
+    fn taps(&self) -> usize {
+        let grid = &self.tiles.grid;
+        let taps = (SIDE + 1 - self.tiles.outputs).pow(2);
+        (taps * grid.input_channels * grid.output_channels).next_multiple_of(ALIGNMENT)
+    }
+
+    /// Lengths of a task's copy of the input, its transformed tiles, a panel of the output's gradient,
+    /// and its transformed tiles.
+    fn scratch_parts(&self) -> [usize; 4] {
+        let (grid, width) = (&self.tiles.grid, self.panels.panel(0).2);
+        let tiles = self.blocks.pixels(grid);
+        [
+            self.blocks.input_elements(grid).next_multiple_of(ALIGNMENT),
+            FREQUENCIES * Tiles::frequency(tiles, grid.input_channels),
+            (tiles * self.tiles.outputs.pow(2) * width).next_multiple_of(ALIGNMENT),
+            FREQUENCIES * Tiles::frequency(tiles, width),
+        ]
+    }
+
+    fn scratch_per_task(&self) -> usize {
+        self.scratch_parts().iter().sum::<usize>().next_multiple_of(ALIGNMENT)
+    }
+}
+
+/// The length of the working memory that the pass needs.
+pub(super) fn scratch_elements<T: Float>(isa: Isa, shape: &ConvolutionShape) -> usize {
+    let cut = Cut::new::<T>(isa, shape);
+    cut.taps() + cut.parts * (cut.sums() + cut.scratch_per_task())
+}
+
+/// See [`super::super::convolution_weight_gradient`].
+pub(in super::super) fn weight_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    scratch: &mut [T],
+) {
+    if output_gradient.is_empty() {
+        return weight_gradient.fill(T::ZERO);
+    }
+    let cut = Cut::new::<T>(isa, shape);
+    let (grid, blocks) = (&cut.tiles.grid, cut.blocks.count(&cut.tiles.grid));
+    let (by_tap, scratch) = scratch.split_at_mut(cut.taps());
+    let (sums, scratch) = scratch.split_at_mut(cut.parts * cut.sums());
+    let parts = Parts::new(sums);
+    let unit = |unit: usize, scratch: &mut [T]| {
+        let [memory, vectors, pixels, _] = cut.scratch_parts();
+        let (memory, scratch) = scratch.split_at_mut(memory);
+        let (vectors, scratch) = scratch.split_at_mut(vectors);
+        let (pixels, gradients) = scratch.split_at_mut(pixels);
+        // SAFETY: units have different parts of the sums, and each is run once.
+        let sums = unsafe { parts.range(unit * cut.sums(), cut.sums()) };
+        let boundary = |part: usize| part * blocks / cut.parts;
+        for block in boundary(unit)..boundary(unit + 1) {
+            let part = cut.blocks.part(grid, block);
+            let input = Input::new(isa, grid, 0, &part, input, memory);
+            let frequency =
+                Tiles::frequency(part.images.len() * part.pixels(), grid.input_channels);
+            cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
+            for panel in 0..cut.panels.count() {
+                let memory = (&mut *pixels, &mut *gradients);
+                let stride =
+                    cut.transform_gradient(isa, shape, &part, panel, output_gradient, memory);
+                let accumulate = block > boundary(unit);
+                let operands = ((&*vectors, frequency), (&*gradients, stride));
+                cut.multiply(isa, &part, panel, operands, accumulate, sums);
+            }
+        }
+    };
+    for_each_unit(parallel, cut.parts, scratch, cut.scratch_per_task(), &unit);
+    let sums = add_parts(isa, parallel, sums, cut.sums());
+    cut.inverse(isa, parallel, sums, by_tap);
+    in_order(parallel, shape, by_tap, weight_gradient);
+}
+
+impl Cut {
+    /// Transforms a panel of the output's gradient at a block's tiles, by frequency, then tile; returns
+    /// the distance of frequencies.
+    fn transform_gradient<T: Float>(
+        &self,
+        isa: Isa,
+        shape: &ConvolutionShape,
+        part: &Part,
+        panel: usize,
+        output_gradient: &[T],
+        (pixels, gradients): (&mut [T], &mut [T]),
+    ) -> usize {
+        let (channel, columns, width) = self.panels.panel(panel);
+        let own = self.tiles.pixels(shape, part);
+        pack_gradient(isa, shape, &own, self.panels, (channel, columns), output_gradient, pixels);
+        let (images, line) = (part.images.len(), own.sizes()[2]);
+        let frequency = Tiles::frequency(images * part.pixels(), width);
+        let squares = (0..images).flat_map(|image| {
+            let (first, tile) = (image * own.pixels(), image * part.pixels());
+            self.tiles.squares(shape, part).enumerate().map(move |(index, (at, size))| {
+                let from = (first + at[0] * line + at[1]) * width;
+                let to = (tile + index) * width;
+                [Square { start: from, size }, Square { start: to, size: [SIDE; 2] }]
+            })
+        });
+        let (from, to) = ([line * width, width], [SIDE * frequency, frequency]);
+        let kind = Kind::Kernel(self.tiles.outputs);
+        let gradients = Parts::new(gradients);
+        // SAFETY: `gradients` is borrowed for this call alone.
+        unsafe { transform(isa, kind, width, (pixels, from), (&gradients, to), squares) };
+        frequency
+    }
+
+    /// Adds the products of a block to a panel of the sums.
+    fn multiply<T: Float>(
+        &self,
+        isa: Isa,
+        part: &Part,
+        panel: usize,
+        ((vectors, frequency), (gradients, stride)): ((&[T], usize), (&[T], usize)),
+        accumulate: bool,
+        sums: &mut [T],
+    ) {
+        let grid = &self.tiles.grid;
+        let (inputs, outputs) = (grid.input_channels, grid.output_channels);
+        let (column, columns, width) = self.panels.panel(panel);
+        let tiles = part.images.len() * part.pixels();
+        let depth = Stretches::new(vec![0], tiles);
+        let groups = inputs.div_ceil(self.panels.tile_rows());
+        let sums = Parts::new(sums);
+        for index in 0..FREQUENCIES {
+            let gradients = &gradients[index * stride..][..tiles * width];
+            for group in 0..groups {
+                let (row, end) = (group * inputs / groups, (group + 1) * inputs / groups);
+                let data = &vectors[index * frequency + row..];
+                let left = Left { data, row: 1, step: inputs, stretches: &depth };
+                let rows = (index * inputs + row, end - row);
+                // SAFETY: the blocks are computed one after another.
+                let mut c = unsafe { Block::new(&sums, outputs, rows, (column, columns)) };
+                multiply(isa, self.panels, left, gradients, accumulate, &mut c);
+            }
+        }
+    }
+
+    /// The sums by tap.
+    fn inverse<T: Float>(&self, isa: Isa, parallel: &dyn Parallel, sums: &[T], by_tap: &mut [T]) {
+        let grid = &self.tiles.grid;
+        let (inputs, outputs) = (grid.input_channels, grid.output_channels);
+        let (taps, distance) = (SIDE + 1 - self.tiles.outputs, inputs * outputs);
+        let parts = Parts::new(by_tap);
+        parallel.for_each(inputs, &|row| {
+            let start = row * outputs;
+            let square = [Square { start, size: [SIDE; 2] }, Square { start, size: [taps; 2] }];
+            let from = (sums, [SIDE * distance, distance]);
+            let to = (&parts, [taps * distance, distance]);
+            let (kind, squares) = (Kind::Inverse(taps), std::iter::once(square));
+            // SAFETY: tasks have different rows, and `Parallel` runs each once.
+            unsafe { transform(isa, kind, outputs, from, to, squares) };
+        });
+    }
+}
