@@ -96,6 +96,25 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
+/// Shapes that Winograd's method computes.
+fn tiled_cases() -> impl Strategy<Value = Case> {
+    let kernel = prop_oneof![Just(3usize), Just(5usize)];
+    let padding = || [[0usize..4, 0usize..4], [0usize..4, 0usize..4]];
+    let size = [1usize..20, 1usize..20];
+    let channels = [1usize..3, 1usize..5].prop_map(|[a, b]| [16 * a, 16 * b, 1]);
+    (0usize..4, channels, kernel, size, padding(), layouts(), any::<(bool, bool, u64)>()).prop_map(
+        |(batch, channels, kernel, [height, width], [y, x], layouts, (bias, relu, seed))| {
+            let (one, kernel) = ([1; 3], [1, kernel, kernel]);
+            let padding = [[0; 2], y, x];
+            let input = [1, height, width];
+            let shape = shape(batch, channels, input, kernel, one, one, padding, layouts[0]);
+            let [input_layout, output_layout, weight_layout] = layouts;
+            let shape = ConvolutionShape { input_layout, output_layout, weight_layout, ..shape };
+            Case { shape, bias, relu, seed }
+        },
+    )
+}
+
 /// Runs `kernel` serially and checks that other ways to run its tasks give the same bits.
 fn same_bits<T>(seed: u64, kernel: impl Fn(&dyn Parallel) -> Vec<T>) -> Vec<T>
 where
@@ -262,6 +281,98 @@ proptest! {
     #[test]
     fn f64_convolutions_are_within_the_bound(case in cases()) {
         check::<f64>(&case);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn tiled_convolutions_are_within_the_bound(case in tiled_cases()) {
+        assert!(Algorithm::Winograd.supports(Pass::Forward, &case.shape));
+        check::<f32>(&case);
+        check::<f64>(&case);
+    }
+}
+
+/// By how much the largest error of Winograd's method exceeds that of the direct algorithm.
+#[test]
+fn winograd_is_in_the_class_of_the_plain_algorithm() {
+    let isa = Isa::detect();
+    for (name, channels, size, kernel) in
+        [("5 x 5", [32, 64, 1], 14, 5), ("3 x 3", [64, 64, 1], 16, 3)]
+    {
+        let shape = &square(2, channels, size, [kernel, 1, 1, kernel / 2], Layout::ChannelsLast);
+        let mut numbers = Numbers::new(7);
+        let (x, w) = (numbers.f64s(shape.input_elements()), numbers.f64s(shape.weight_elements()));
+        let dy = numbers.f64s(shape.output_elements());
+        let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|x| *x as f32).collect() };
+        let (x, w, dy) = (narrow(&x), narrow(&w), narrow(&dy));
+        let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|x| f64::from(*x)).collect() };
+        let (x64, w64, dy64) = (wide(&x), wide(&w), wide(&dy));
+        for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
+            let error = |algorithm: Algorithm| {
+                let mut scratch = vec![0.0; scratch_elements::<f32>(isa, algorithm, pass, shape)];
+                let (got, want) = match pass {
+                    Pass::Forward => {
+                        let (mut y, mut exact) = (vec![0.0; dy.len()], vec![0.0; dy.len()]);
+                        convolution(
+                            isa,
+                            &Serial,
+                            algorithm,
+                            shape,
+                            &x,
+                            &w,
+                            None,
+                            false,
+                            &mut y,
+                            &mut scratch,
+                        );
+                        naive::convolution(shape, &x64, &w64, None, false, &mut exact);
+                        (y, exact)
+                    }
+                    Pass::InputGradient => {
+                        let (mut dx, mut exact) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+                        convolution_input_gradient(
+                            isa,
+                            &Serial,
+                            algorithm,
+                            shape,
+                            &dy,
+                            &w,
+                            &mut dx,
+                            &mut scratch,
+                        );
+                        naive::convolution_input_gradient(shape, &dy64, &w64, &mut exact);
+                        (dx, exact)
+                    }
+                    Pass::WeightGradient => {
+                        let (mut dw, mut exact) = (vec![0.0; w.len()], vec![0.0; w.len()]);
+                        convolution_weight_gradient(
+                            isa,
+                            &Serial,
+                            algorithm,
+                            shape,
+                            &x,
+                            &dy,
+                            &mut dw,
+                            &mut scratch,
+                        );
+                        naive::convolution_weight_gradient(shape, &x64, &dy64, &mut exact);
+                        (dw, exact)
+                    }
+                };
+                let largest = want.iter().fold(0f64, |largest, want| largest.max(want.abs()));
+                let errors =
+                    got.iter().zip(&want).map(|(got, want)| (f64::from(*got) - want).abs());
+                errors.fold(0f64, f64::max) / largest
+            };
+            let (direct, winograd) = (error(Algorithm::Direct), error(Algorithm::Winograd));
+            assert!(
+                winograd < 5e-6 && winograd < 12.0 * direct,
+                "{name} {pass:?}: {winograd} and {direct}"
+            );
+        }
     }
 }
 

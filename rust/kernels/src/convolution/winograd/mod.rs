@@ -13,7 +13,7 @@ use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 use std::ops::Range;
-use transform::{FREQUENCIES, SIDE, Square, transform};
+use transform::{CHANNELS, FREQUENCIES, SIDE, Square, transform};
 
 pub(crate) use transform::{Kind, Run, dtransform, stransform};
 pub(super) use weight::weight_gradient;
@@ -25,13 +25,13 @@ const ALIGNMENT: usize = 16;
 const BLOCK_BYTES: usize = 480 * 1024;
 /// Bytes of a transformed weight that stays in the cache beside them.
 const WEIGHT_BYTES: usize = 640 * 1024;
-/// Channels that make the products worth the transforms.
-const CHANNELS: usize = 16;
 
 /// Whether a pass over this shape can be computed so.
 pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
     let [_, height, width] = shape.kernel;
-    shape.groups == 1
+    let channels = [shape.input_channels, shape.output_channels];
+    channels.iter().all(|channels| channels.is_multiple_of(CHANNELS))
+        && shape.groups == 1
         && shape.stride == [1; 3]
         && shape.dilation == [1; 3]
         && [shape.kernel[0], shape.input[0], shape.output[0]] == [1; 3]
@@ -46,9 +46,7 @@ pub(super) fn pays<T>(shape: &ConvolutionShape) -> bool {
     let weight = FREQUENCIES * channels[0] * channels[1] * size_of::<T>();
     let tile = SIDE + 1 - shape.kernel[1];
     let whole = |size: usize| size.next_multiple_of(tile) * 3 <= size * 4;
-    channels.iter().all(|channels| *channels >= CHANNELS)
-        && weight <= WEIGHT_BYTES
-        && shape.output[1..].iter().all(|size| whole(*size))
+    weight <= WEIGHT_BYTES && shape.output[1..].iter().all(|size| whole(*size))
 }
 
 /// The length of the working memory that a pass needs.

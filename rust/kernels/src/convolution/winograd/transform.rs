@@ -17,6 +17,9 @@ pub(super) const SIDE: usize = 6;
 /// Elements of a transformed tile.
 pub(super) const FREQUENCIES: usize = SIDE * SIDE;
 
+/// A multiple of every vector's length.
+pub(super) const CHANNELS: usize = 16;
+
 const P: f64 = 2.0 / 3.0;
 const Q: f64 = 1.5;
 
@@ -32,6 +35,17 @@ pub enum Kind {
     Inverse(usize),
 }
 
+impl Kind {
+    /// Sizes of the squares that are read and written.
+    fn sizes(self) -> [[usize; 2]; 2] {
+        match self {
+            Kind::Input => [[SIDE; 2]; 2],
+            Kind::Kernel(size) => [[size; 2], [SIDE; 2]],
+            Kind::Inverse(size) => [[SIDE; 2], [size; 2]],
+        }
+    }
+}
+
 /// A square of elements of many channels, which lie next to one another.
 #[derive(Clone, Copy)]
 pub(super) struct Square {
@@ -44,28 +58,27 @@ pub(super) struct Square {
 /// Distances of a square's elements along both axes.
 pub(super) type Strides = [usize; 2];
 
-/// Many transforms of the same kind.
+/// A transform of some channels of a square.
 #[doc(hidden)]
 pub struct Call<T> {
     from: *const T,
     to: *mut T,
     strides: [Strides; 2],
-    squares: [Square; 2],
     channels: usize,
 }
 
 /// Runs a transform.
 ///
 /// # Safety
-/// The CPU has the instructions of the [`Isa`] that it was chosen for. All elements of the square at
-/// `from` can be read and all of the one at `to` written, by this call alone.
-#[doc(hidden)]
+/// The CPU has the instructions of the [`Isa`] that it was chosen for; the number of channels is a
+/// multiple of its vectors' length. All elements of the square at `from` can be read and all of the one at
+/// `to` written, by this call alone.
 pub(crate) type Run<T> = unsafe fn(&Call<T>);
 
 /// Transforms squares of `from` to squares of `to`, all channels of each.
 ///
 /// # Panics
-/// If a square reaches beyond its slice.
+/// If a square reaches beyond its slice, or the channels are no whole vectors.
 ///
 /// # Safety
 /// Nobody else reads or writes the channels of the squares in `to` meanwhile.
@@ -77,24 +90,71 @@ pub(super) unsafe fn transform<T: Float>(
     to: (&Parts<T>, Strides),
     squares: impl Iterator<Item = [Square; 2]>,
 ) {
+    assert!(channels.is_multiple_of(T::lanes(isa)), "{channels} channels are no whole vectors");
     let run = T::transform(isa, kind);
     let reach = |square: Square, strides: Strides| {
         let [rows, columns] = square.size;
-        square.start + (rows.max(1) - 1) * strides[0] + (columns.max(1) - 1) * strides[1] + channels
+        assert!(rows > 0 && columns > 0, "a square has at least one element");
+        square.start + (rows - 1) * strides[0] + (columns - 1) * strides[1] + channels
     };
-    for squares in squares {
-        assert!(reach(squares[0], from.1) <= from.0.len(), "a square to read reaches too far");
-        assert!(reach(squares[1], to.1) <= to.0.len(), "a square to write reaches too far");
+    for [source, target] in squares {
+        assert!(reach(source, from.1) <= from.0.len(), "a square to read reaches too far");
+        assert!(reach(target, to.1) <= to.0.len(), "a square to write reaches too far");
         let call = Call {
-            from: from.0[squares[0].start..].as_ptr(),
-            to: to.0.pointer().wrapping_add(squares[1].start),
+            from: from.0[source.start..].as_ptr(),
+            to: to.0.pointer().wrapping_add(target.start),
             strides: [from.1, to.1],
-            squares,
             channels,
         };
-        // SAFETY: `run` is one for `isa`; both squares lie in their slices, as was checked, and the
-        // caller promises that the second is this call's alone.
-        unsafe { run(&call) };
+        // SAFETY: `run` is one for `isa`; what exists of both squares lies in their slices, as was
+        // checked, and the caller promises that the second is this call's alone.
+        unsafe {
+            if [source.size, target.size] == kind.sizes() {
+                run(&call);
+            } else {
+                partly(run, kind, &call, source.size, target.size);
+            }
+        }
+    }
+}
+
+/// Transforms a square of which a part does not exist, by way of whole ones.
+///
+/// # Safety
+/// See [`Run`], but only as much as the sizes say can be read and written.
+unsafe fn partly<T: Float>(
+    run: Run<T>,
+    kind: Kind,
+    call: &Call<T>,
+    source: [usize; 2],
+    target: [usize; 2],
+) {
+    let places = |[rows, columns]: [usize; 2]| {
+        (0..rows).flat_map(move |row| (0..columns).map(move |column| [row, column]))
+    };
+    let offset =
+        |[row, column]: [usize; 2], strides: Strides| row * strides[0] + column * strides[1];
+    let whole = [SIDE * CHANNELS, CHANNELS];
+    debug_assert!(kind.sizes()[0] >= source && kind.sizes()[1] >= target);
+    for channel in (0..call.channels).step_by(CHANNELS) {
+        let channels = CHANNELS.min(call.channels - channel);
+        let (mut from, mut to) =
+            ([T::ZERO; FREQUENCIES * CHANNELS], [T::ZERO; FREQUENCIES * CHANNELS]);
+        // SAFETY: places inside the sizes can be read and written, as the caller promises; the arrays
+        // hold whole squares.
+        unsafe {
+            for place in places(source) {
+                let element = call.from.add(offset(place, call.strides[0]) + channel);
+                let copy = from[offset(place, whole)..].as_mut_ptr();
+                element.copy_to_nonoverlapping(copy, channels);
+            }
+            let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+            run(&Call { from, to, strides: [whole; 2], channels });
+            for place in places(target) {
+                let element = call.to.add(offset(place, call.strides[1]) + channel);
+                to.add(offset(place, whole)).copy_to_nonoverlapping(element, channels);
+            }
+        }
     }
 }
 
@@ -157,41 +217,15 @@ levels! {
     avx512;
 }
 
-/// The body of all. Squares that exist as a whole, which nearly all do, need no question for each
-/// element.
+/// The body of all.
 ///
 /// # Safety
 /// See [`Run`].
 #[inline(always)]
 unsafe fn run<T: Float, V: Lanes<T>, K: Transform>(call: &Call<T>) {
-    let [from, to] = call.squares.map(|square| square.size);
-    // SAFETY: the same contract.
-    unsafe {
-        if from == [K::FROM; 2] && to == [K::TO; 2] {
-            channels::<T, V, K, true>(call);
-        } else {
-            channels::<T, V, K, false>(call);
-        }
-    }
-}
-
-/// Whole vectors of channels, then single ones.
-///
-/// # Safety
-/// See [`Run`]; the squares exist as a whole if `WHOLE`.
-#[inline(always)]
-unsafe fn channels<T: Float, V: Lanes<T>, K: Transform, const WHOLE: bool>(call: &Call<T>) {
-    let mut channel = 0;
-    // SAFETY: the caller's promise; channels stay below the call's.
-    unsafe {
-        while channel + V::LANES <= call.channels {
-            square::<T, V, K, WHOLE>(call, channel);
-            channel += V::LANES;
-        }
-        while channel < call.channels {
-            square::<T, Plain<T, 1>, K, WHOLE>(call, channel);
-            channel += 1;
-        }
+    for channel in (0..call.channels).step_by(V::LANES) {
+        // SAFETY: the same contract; the channels are whole vectors.
+        unsafe { square::<T, V, K>(call, channel) };
     }
 }
 
@@ -212,17 +246,10 @@ macro_rules! each {
 /// A vector of channels: first along the columns, then along the rows.
 ///
 /// # Safety
-/// See [`channels`]; the vector's channels are some of the call's.
+/// See [`Run`]; the vector's channels are some of the call's.
 #[inline(always)]
-unsafe fn square<T: Float, V: Lanes<T>, K: Transform, const WHOLE: bool>(
-    call: &Call<T>,
-    channel: usize,
-) {
-    let [from_strides, to_strides] = call.strides;
-    let [from, to] = call.squares;
-    let exists = |square: Square, row: usize, column: usize| {
-        WHOLE || (row < square.size[0] && column < square.size[1])
-    };
+unsafe fn square<T: Float, V: Lanes<T>, K: Transform>(call: &Call<T>, channel: usize) {
+    let [from, to] = call.strides;
     // SAFETY: elements inside the squares are read and written.
     unsafe {
         let zero = V::splat(T::ZERO);
@@ -230,10 +257,8 @@ unsafe fn square<T: Float, V: Lanes<T>, K: Transform, const WHOLE: bool>(
         each!(column < K::FROM => {
             let mut elements = [zero; SIDE];
             each!(row < K::FROM => {
-                if exists(from, row, column) {
-                    let offset = row * from_strides[0] + column * from_strides[1];
-                    elements[row] = V::load(call.from.add(offset + channel));
-                }
+                let offset = row * from[0] + column * from[1] + channel;
+                elements[row] = V::load(call.from.add(offset));
             });
             let elements = K::apply::<T, V>(elements);
             each!(row < K::TO => { half[row][column] = elements[row]; });
@@ -241,10 +266,8 @@ unsafe fn square<T: Float, V: Lanes<T>, K: Transform, const WHOLE: bool>(
         each!(row < K::TO => {
             let elements = K::apply::<T, V>(half[row]);
             each!(column < K::TO => {
-                if exists(to, row, column) {
-                    let offset = row * to_strides[0] + column * to_strides[1];
-                    elements[column].store(call.to.add(offset + channel));
-                }
+                let offset = row * to[0] + column * to[1] + channel;
+                elements[column].store(call.to.add(offset));
             });
         });
     }
