@@ -14,6 +14,9 @@ use crate::{Float, Isa, Parallel};
 /// Bytes of a block's transformed tiles: large, since each block reads and writes all sums.
 const BLOCK_BYTES: usize = 960 * 1024;
 
+/// Transformed tiles, and the distance of their frequencies.
+type ByFrequency<'a, T> = (&'a [T], usize);
+
 /// How the pass is cut: into parts of the blocks, whose sums are added at the end.
 struct Cut {
     tiles: Tiles,
@@ -106,7 +109,7 @@ pub(in super::super) fn weight_gradient<T: Float>(
                 let stride =
                     cut.transform_gradient(isa, shape, &part, panel, output_gradient, memory);
                 let accumulate = block > boundary(unit);
-                let operands = ((&*vectors, frequency), (&*gradients, stride));
+                let operands = [(&*vectors, frequency), (&*gradients, stride)];
                 cut.multiply(isa, &part, panel, operands, accumulate, sums);
             }
         }
@@ -156,7 +159,7 @@ impl Cut {
         isa: Isa,
         part: &Part,
         panel: usize,
-        ((vectors, frequency), (gradients, stride)): ((&[T], usize), (&[T], usize)),
+        [(vectors, frequency), (gradients, stride)]: [ByFrequency<T>; 2],
         accumulate: bool,
         sums: &mut [T],
     ) {
