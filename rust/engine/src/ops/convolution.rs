@@ -54,6 +54,11 @@ impl Geometry {
         format!("{}{groups}{layouts}", self.window.attributes())
     }
 
+    /// Whether each channel is convolved by itself: then input and output must be in the same order.
+    fn is_depthwise(&self, types: Types<'_>) -> bool {
+        self.groups > 1 && types.weight.get(1) == Some(&1)
+    }
+
     /// The same geometry between values whose channels lie last, or not, and the pass over them;
     /// none if it is that already or there is no way to compute it.
     fn with_layouts(&self, pass: Pass, types: Types<'_>, last: [bool; 2]) -> Option<Self> {
@@ -62,9 +67,11 @@ impl Geometry {
         let changed = Self { input: layout(last[0]), output: layout(last[1]), ..self.clone() };
         let mut shape = self.shape(types.input, types.weight).ok()?;
         (shape.input_layout, shape.output_layout) = (changed.input, changed.output);
-        let depthwise = Algorithm::Depthwise.supports(pass, &shape);
-        let direct = Algorithm::Direct.supports(pass, &shape);
-        (first && (depthwise || direct)).then_some(changed)
+        let algorithm = match changed.is_depthwise(types) {
+            true => Algorithm::Depthwise,
+            false => Algorithm::Direct,
+        };
+        (first && algorithm.supports(pass, &shape)).then_some(changed)
     }
 
     /// The kernel's view of the sizes, from the shapes of input and weight.
@@ -193,9 +200,10 @@ impl Op for Convolution {
     /// The output has its channels last always: so it is computed.
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &inputs[0].shape, weight: &inputs[1].shape };
-        let geometry = self.geometry.with_layouts(Pass::Forward, types, [there[0], true])?;
+        let last = there[0] || self.geometry.is_depthwise(types);
+        let geometry = self.geometry.with_layouts(Pass::Forward, types, [last, true])?;
         let mut wanted = vec![false; inputs.len()];
-        wanted[0] = there[0];
+        wanted[0] = last;
         let op = Arc::new(Self { geometry, fused: self.fused });
         Some(ChannelsLast { op, inputs: wanted, outputs: vec![true] })
     }
@@ -261,9 +269,10 @@ impl Op for ConvolutionInputGradient {
 
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &self.input, weight: &inputs[1].shape };
-        let geometry = self.geometry.with_layouts(Pass::InputGradient, types, [true, there[0]])?;
+        let last = there[0] || self.geometry.is_depthwise(types);
+        let geometry = self.geometry.with_layouts(Pass::InputGradient, types, [true, last])?;
         let op = Arc::new(Self { geometry, input: layout::last(&self.input) });
-        Some(ChannelsLast { op, inputs: vec![there[0], false], outputs: vec![true] })
+        Some(ChannelsLast { op, inputs: vec![last, false], outputs: vec![true] })
     }
 
     fn attributes(&self) -> String {
@@ -329,10 +338,11 @@ impl Op for ConvolutionWeightGradient {
 
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &inputs[0].shape, weight: &self.weight };
-        let last = [there[0], there[1]];
+        let all = self.geometry.is_depthwise(types);
+        let last = [there[0] || all, there[1] || all];
         let geometry = self.geometry.with_layouts(Pass::WeightGradient, types, last)?;
         let op = Arc::new(Self { geometry, weight: self.weight.clone() });
-        Some(ChannelsLast { op, inputs: there.to_vec(), outputs: vec![false] })
+        Some(ChannelsLast { op, inputs: last.to_vec(), outputs: vec![false] })
     }
 
     fn attributes(&self) -> String {

@@ -1,7 +1,7 @@
 //! Convolutions whose groups have one input channel each.
 //!
 //! With channels first every image of a channel is worked on by itself, row by row; with channels
-//! last, tiles of neighbouring channels at every pixel. Output channel `o` belongs to input channel
+//! last, all channels of a pixel together, tap by tap. Output channel `o` belongs to input channel
 //! `o / multiplier`.
 
 use super::transpose::transposed_sum;
@@ -10,8 +10,10 @@ use crate::window::{Layout, positions};
 use crate::{Float, Isa, Parallel, for_each_chunk};
 use std::ops::Range;
 
-/// Channels that are worked on together with channels last, and partial sums of a dot product.
+/// Partial sums of a dot product.
 const TILE: usize = 16;
+/// Channels that are summed together with channels last.
+const BLOCK: usize = 64;
 /// Parts of the pixels whose gradients to the weight are summed apart.
 const PARTS: usize = 16;
 
@@ -300,36 +302,10 @@ fn fold<T: Float>(mut sums: [T; TILE]) -> T {
     sums[0]
 }
 
-/// Calls `$body` for each tile of `$channels` channels, with `$load` a function that reads a tile of
-/// the values of output channels and `$spread` one that reads those of the input channels they
-/// belong to. Whole tiles without a multiplier, nearly all, are compiled apart.
-macro_rules! for_each_tile {
-    ($channels:expr, $multiplier:expr, |$first:ident, $length:ident, $load:ident, $spread:ident| $body:block) => {
-        for $first in (0..$channels).step_by(TILE) {
-            let $length = TILE.min($channels - $first);
-            if $length == TILE && $multiplier == 1 {
-                let $load = |values: &[T]| whole_tile(&values[$first..]);
-                let $spread = $load;
-                $body
-            } else {
-                let $load = |values: &[T]| part_tile(values, $first, $length, 1);
-                let $spread = |values: &[T]| part_tile(values, $first, $length, $multiplier);
-                $body
-            }
-        }
-    };
-}
-
+/// The input channel of an output channel.
 #[inline(always)]
-fn whole_tile<T: Float>(values: &[T]) -> [T; TILE] {
-    let mut tile = [T::ZERO; TILE];
-    tile.copy_from_slice(&values[..TILE]);
-    tile
-}
-
-#[inline(always)]
-fn part_tile<T: Float>(values: &[T], first: usize, length: usize, multiplier: usize) -> [T; TILE] {
-    std::array::from_fn(|i| if i < length { values[(first + i) / multiplier] } else { T::ZERO })
+fn input_channel(shape: &ConvolutionShape, output: usize) -> usize {
+    output / shape.group_outputs()
 }
 
 per_isa! {
@@ -340,41 +316,30 @@ per_isa! {
         let [depth, height, _] = shape.output;
         let (image, position) = (row / height / depth, [row / height % depth, row % height]);
         let (channels, inputs) = (shape.output_channels, shape.input_channels);
-        let axes = [0, 1, 2].map(|axis| shape.axis(axis));
-        let [taps_depth, taps_height] = [axes[0].taps(position[0]), axes[1].taps(position[1])];
-        for (column, output) in output.chunks_exact_mut(channels).enumerate() {
-            let taps_width = axes[2].taps(column);
-            for_each_tile!(channels, shape.group_outputs(), |first, length, load, spread| {
-                let mut sums = bias.map_or([T::ZERO; TILE], load);
-                for d in taps_depth.clone() {
-                    for h in taps_height.clone() {
-                        for w in taps_width.clone() {
-                            let tap = (d * axes[1].window + h) * axes[2].window + w;
-                            let at = covered(shape, [position[0], position[1], column], [d, h, w]);
-                            let x = spread(&input[shape.input_offset(image, 0, at)..][..inputs]);
-                            let weight = load(&weight[tap * channels..(tap + 1) * channels]);
-                            for i in 0..TILE {
-                                sums[i] += x[i] * weight[i];
-                            }
-                        }
+        let start = image * shape.input_pixels() * inputs;
+        match bias {
+            Some(bias) => output.chunks_exact_mut(channels).for_each(|y| y.copy_from_slice(bias)),
+            None => output.fill(T::ZERO),
+        }
+        for RowTap { tap, row, outputs, column } in row_taps(shape, position) {
+            let x = input[start + (row + column) * inputs..].chunks(shape.stride[2] * inputs);
+            let weight = &weight[tap * channels..(tap + 1) * channels];
+            let y = &mut output[outputs.start * channels..outputs.end * channels];
+            for (y, x) in y.chunks_exact_mut(channels).zip(x) {
+                if inputs == channels {
+                    let factors = x.iter().zip(weight);
+                    y.iter_mut().zip(factors).for_each(|(y, (&x, &weight))| *y += x * weight);
+                } else {
+                    for (channel, (y, &weight)) in y.iter_mut().zip(weight).enumerate() {
+                        *y += x[input_channel(shape, channel)] * weight;
                     }
                 }
-                if relu {
-                    sums = sums.map(|sum| if sum < T::ZERO { T::ZERO } else { sum });
-                }
-                output[first..first + length].copy_from_slice(&sums[..length]);
-            });
+            }
+        }
+        if relu {
+            output.iter_mut().for_each(|y| *y = if *y < T::ZERO { T::ZERO } else { *y });
         }
     }
-}
-
-/// The input position under a tap that lies inside the input.
-#[inline(always)]
-fn covered(shape: &ConvolutionShape, position: [usize; 3], tap: [usize; 3]) -> [usize; 3] {
-    std::array::from_fn(|axis| {
-        position[axis] * shape.stride[axis] + tap[axis] * shape.dilation[axis]
-            - shape.padding_before[axis]
-    })
 }
 
 per_isa! {
@@ -383,25 +348,31 @@ per_isa! {
     ) {
         let [depth, height, _] = shape.input;
         let (image, position) = (row / height / depth, [row / height % depth, row % height]);
-        let (channels, multiplier) = (shape.output_channels, shape.group_outputs());
-        for (column, dx) in dx.chunks_exact_mut(shape.input_channels).enumerate() {
-            dx.fill(T::ZERO);
-            for d in 0..shape.kernel[0] {
-                let Some(from_depth) = covering(shape, 0, position[0], d) else { continue };
-                for h in 0..shape.kernel[1] {
-                    let Some(from_height) = covering(shape, 1, position[1], h) else { continue };
-                    for w in 0..shape.kernel[2] {
-                        let Some(from_width) = covering(shape, 2, column, w) else { continue };
-                        let from = [from_depth, from_height, from_width];
-                        let dy = &output_gradient[shape.output_offset(image, 0, from)..][..channels];
-                        let tap = (d * shape.kernel[1] + h) * shape.kernel[2] + w;
-                        let weight = &weight[tap * channels..(tap + 1) * channels];
-                        let products = dy.iter().zip(weight).map(|(&dy, &weight)| dy * weight);
-                        if multiplier == 1 {
-                            dx.iter_mut().zip(products).for_each(|(dx, product)| *dx += product);
+        let (channels, inputs) = (shape.output_channels, shape.input_channels);
+        let axis = shape.axis(2);
+        dx.fill(T::ZERO);
+        for d in 0..shape.kernel[0] {
+            let Some(from_depth) = covering(shape, 0, position[0], d) else { continue };
+            for h in 0..shape.kernel[1] {
+                let Some(from_height) = covering(shape, 1, position[1], h) else { continue };
+                let line = shape.output_offset(image, 0, [from_depth, from_height, 0]);
+                for w in 0..shape.kernel[2] {
+                    let outputs = axis.outputs(w);
+                    if outputs.is_empty() {
+                        continue;
+                    }
+                    let tap = (d * shape.kernel[1] + h) * shape.kernel[2] + w;
+                    let weight = &weight[tap * channels..(tap + 1) * channels];
+                    let column = outputs.start * axis.stride + w * axis.dilation - axis.padding;
+                    let dx = dx[column * inputs..].chunks_mut(axis.stride * inputs);
+                    let dy = &output_gradient[line + outputs.start * channels..];
+                    for (dx, dy) in dx.zip(dy.chunks_exact(channels)).take(outputs.len()) {
+                        if inputs == channels {
+                            let products = dy.iter().zip(weight);
+                            dx.iter_mut().zip(products).for_each(|(dx, (&dy, &w))| *dx += dy * w);
                         } else {
-                            for (channel, product) in products.enumerate() {
-                                dx[channel / multiplier] += product;
+                            for (channel, (&dy, &weight)) in dy.iter().zip(weight).enumerate() {
+                                dx[input_channel(shape, channel)] += dy * weight;
                             }
                         }
                     }
@@ -438,18 +409,23 @@ per_isa! {
                 let x = &input[start + (row + column) * inputs..];
                 let dy = &dy[outputs.start * channels..outputs.end * channels];
                 let sums = &mut sums[tap * channels..(tap + 1) * channels];
-                for_each_tile!(channels, shape.group_outputs(), |first, length, load, spread| {
-                    let mut sum = [T::ZERO; TILE];
+                for (first, sums) in (0..channels).step_by(BLOCK).zip(sums.chunks_mut(BLOCK)) {
+                    let mut row = [T::ZERO; BLOCK];
+                    let row = &mut row[..sums.len()];
                     let x = x.chunks(shape.stride[2] * inputs);
                     for (dy, x) in dy.chunks_exact(channels).zip(x) {
-                        let (dy, x) = (load(dy), spread(x));
-                        for i in 0..TILE {
-                            sum[i] += dy[i] * x[i];
+                        let dy = &dy[first..first + row.len()];
+                        if inputs == channels {
+                            let products = dy.iter().zip(&x[first..]);
+                            row.iter_mut().zip(products).for_each(|(sum, (&dy, &x))| *sum += dy * x);
+                        } else {
+                            for (channel, (sum, &dy)) in row.iter_mut().zip(dy).enumerate() {
+                                *sum += dy * x[input_channel(shape, first + channel)];
+                            }
                         }
                     }
-                    let sums = &mut sums[first..first + length];
-                    sums.iter_mut().zip(sum).for_each(|(sums, sum)| *sums += sum);
-                });
+                    sums.iter_mut().zip(row).for_each(|(sum, row)| *sum += *row);
+                }
             }
         }
     }
