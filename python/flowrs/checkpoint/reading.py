@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import itertools
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -92,6 +90,8 @@ class Checkpoint(dict[str, FileBackendVariableBlob]):
             raise CheckpointError(
                 f"{where}: at most {_MOST_METADATA} bytes are read; shorten the file"
             )
+        import json  # takes a while to load, and few checkpoints have metadata
+
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -161,6 +161,8 @@ class Checkpoint(dict[str, FileBackendVariableBlob]):
         return "\n".join([self._title(), *lines, *self._rest()])
 
     def _repr_html_(self) -> str:
+        import html  # takes a while to load, and only notebooks need it
+
         head, *body = self._rows()
         cells = ["<tr>" + "".join(f"<th>{text}</th>" for text in head) + "</tr>"]
         cells += [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -262,6 +261,8 @@ def _metadata_text(metadata: Mapping[str, Any] | None) -> str | None:
         raise ArgumentTypeError(
             f"checkpoint.save: metadata must be a dict with names, not {metadata!r:.80}"
         )
+    import json  # takes a while to load, and few checkpoints have metadata
+
     try:
         return json.dumps(dict(metadata), indent=1, default=_plain) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
