@@ -23,7 +23,7 @@ from flowrs.errors import ArgumentError, CheckpointError, CheckpointExistsError,
 BATCH_SIZE = 100
 FIRST_EPOCHS = 40
 FURTHER_EPOCHS = 20
-LENET_EPOCHS = 5
+LENET_EPOCHS = 15
 MLP_RATE = 0.1
 LENET_RATE = 0.01
 SEED = 1
