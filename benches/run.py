@@ -13,7 +13,7 @@ with traces.json and the first weights). Engines that are not installed are list
 Examples:
   run.py                                       all cases, printed
   run.py --write                               and written into benches/RESULTS.md
-  run.py --check                               are the results right? a minute, no times
+  run.py --check                               are the results right? some minutes, no times
   run.py --case mlp_train --engines flowrs,jax --threads 2 --rounds 31
   run.py --all                                 also the slower ways of using a library
   run.py --losses --case mlp_4096              what a case's file must have, by PyTorch in float64

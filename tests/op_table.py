@@ -22,6 +22,6 @@ __all__ = [
 TABLE: list[Row] = [
     row
     for module in pkgutil.iter_modules(op_rows.__path__)
-    if module.name not in ("draws", "row")
+    if module.name not in ("draws", "moves", "row")
     for row in importlib.import_module(f"op_rows.{module.name}").ROWS
 ]

@@ -234,10 +234,16 @@ class TestEnv:
             "Nothing happened because environment has been initialized\n"
         )
 
-    def test_one_machine(self):
-        for machines in (["127.0.0.1"], [{"addr": "host"}], {"addr": "host"}, "host", []):
-            flow.env.machine(machines)
-        flow.env.machine({"addr": "host"})
+    @pytest.mark.parametrize(
+        "machines", [["127.0.0.1"], [{"addr": "host"}], {"addr": "host"}, "host", []]
+    )
+    def test_one_machine_is_accepted_and_changes_nothing(self, machines):
+        @flow.global_function()
+        def job(x: tp.Numpy.Placeholder((2,))) -> tp.Numpy:
+            return x + 1
+
+        flow.env.machine(machines)
+        np.testing.assert_array_equal(job(np.zeros(2, np.float32)), [1, 1])
 
     def test_more_machines(self):
         with pytest.raises(UnsupportedError, match="2 machines are named"):

@@ -2,7 +2,7 @@
 
 - The crates depend on each other in one direction: kernels <- engine <- python -> checkpoint, and
   only the crate for Python knows PyO3.
-- Every Rust dependency is offered under the Apache-2.0 licence.
+- Every Rust dependency is offered under a licence that asks no more than Apache-2.0 does.
 - No file names a folder of one machine or the host of a package registry.
 """
 

@@ -1,1 +1,1 @@
-"""The rows of the op table: each module but ``draws`` and ``row`` has a list ``ROWS``."""
+"""The rows of the op table: a list ``ROWS`` in each module that does not help the others."""

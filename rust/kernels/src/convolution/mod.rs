@@ -10,6 +10,7 @@ pub mod naive;
 mod patches;
 mod shape;
 mod transpose;
+mod units;
 pub(crate) mod winograd;
 
 use crate::{Float, Isa, Parallel};

@@ -6,7 +6,7 @@ mod block;
 mod pack;
 mod weight;
 
-use super::im2col::{TASKS, for_each_unit, turned};
+use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{
     Block, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, transpose_to,
@@ -30,7 +30,7 @@ const ALIGNMENT: usize = 16;
 
 /// Whether a pass over this shape can be computed so.
 pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
-    pass != Pass::InputGradient || turned(shape).is_some()
+    pass != Pass::InputGradient || shape.turned().is_some()
 }
 
 /// The length of the working memory that a pass needs.
@@ -42,7 +42,7 @@ pub(super) fn scratch_elements<T: Float>(isa: Isa, pass: Pass, shape: &Convoluti
             cut.packed(&shape) + cut.scratch(&shape)
         }
         Pass::InputGradient => {
-            turned(shape).map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
+            shape.turned().map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
         }
         Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape),
     }
@@ -74,7 +74,7 @@ pub(super) fn input_gradient<T: Float>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    let Some(turned) = turned(shape) else { unreachable!("the shape is not supported") };
+    let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
     let weight = (weight, Order::backward(shape));
     let (x, y) = (output_gradient, input_gradient);
     forward(isa, parallel, &flat(&turned), x, weight, None, false, y, scratch);

@@ -1,7 +1,7 @@
 //! The gradient to the weight: the windows' elements by pixels, times the output's gradient.
 
 use super::super::ConvolutionShape;
-use super::super::im2col::{TASKS, for_each_unit};
+use super::super::units::{TASKS, for_each_unit};
 use super::block::{Blocks, Input, Part};
 use super::{ALIGNMENT, MAX_PIXELS, flat, stretches};
 use crate::gemm::{Block, Left, Matrix, Panels, Stretches, multiply};

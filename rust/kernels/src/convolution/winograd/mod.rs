@@ -6,7 +6,7 @@ mod transform;
 mod weight;
 
 use super::direct::{Blocks, Input, Order, Part, Place, turn};
-use super::im2col::{TASKS, for_each_unit, turned};
+use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{Block, Epilogue, Left, Panels, Stretches, finish, multiply};
 use crate::parallel::Parts;
@@ -37,7 +37,7 @@ pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
         && [shape.kernel[0], shape.input[0], shape.output[0]] == [1; 3]
         && height == width
         && (height == 3 || height == 5)
-        && (pass != Pass::InputGradient || turned(shape).is_some())
+        && (pass != Pass::InputGradient || shape.turned().is_some())
 }
 
 /// Whether a pass over this shape, which is supported, is faster so than directly.
@@ -57,7 +57,7 @@ pub(super) fn scratch_elements<T: Float>(isa: Isa, pass: Pass, shape: &Convoluti
             cut.packed() + cut.transformed() + cut.units().min(TASKS) * cut.scratch_per_task()
         }
         Pass::InputGradient => {
-            turned(shape).map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
+            shape.turned().map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
         }
         Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape),
     }
@@ -89,7 +89,7 @@ pub(super) fn input_gradient<T: Float>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    let Some(turned) = turned(shape) else { unreachable!("the shape is not supported") };
+    let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
     let weight = (weight, Order::backward(shape));
     let (x, y) = (output_gradient, input_gradient);
     forward(isa, parallel, &turned, x, weight, None, false, y, scratch);

@@ -4,7 +4,7 @@
 
 use super::super::ConvolutionShape;
 use super::super::direct::{Blocks, Input, Part, add_parts, in_order, pack_gradient};
-use super::super::im2col::{TASKS, for_each_unit};
+use super::super::units::{TASKS, for_each_unit};
 use super::transform::{FREQUENCIES, Kind, SIDE, Square, transform};
 use super::{ALIGNMENT, Tiles};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};

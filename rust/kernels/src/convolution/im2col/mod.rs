@@ -5,19 +5,21 @@
 //! and being multiplied. A pass is cut into a bounded number of tasks, each with its own part of the
 //! working memory.
 
+mod weight;
+
 use super::patches::{Patch, PatchTarget, add_patch, copy_patch, row_stride};
-use super::transpose::{backward_weight, forward_weight, transposed_sum};
+use super::transpose::{backward_weight, forward_weight};
+use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{Epilogue, Matrix, MatrixMut, choose, gemm};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel, Serial};
 use std::ops::Range;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use weight::WeightCut;
 
-/// Tasks of a pass at most: each has working memory of its own.
-pub(super) const TASKS: usize = 16;
+pub(super) use weight::weight_gradient;
+
 /// Bytes of a block of the matrix of windows, and of what is computed from it, at most.
 const BLOCK_BYTES: usize = 512 * 1024;
 /// The longest part of the depth that is multiplied at once.
@@ -39,7 +41,7 @@ pub(super) fn scratch_elements<T: Float>(pass: Pass, shape: &ConvolutionShape) -
             };
             prepared + ForwardCut::new::<T>(shape).scratch(shape)
         }
-        Pass::InputGradient => match turned(shape) {
+        Pass::InputGradient => match shape.turned() {
             Some(turned) => {
                 shape.weight_elements() + ForwardCut::new::<T>(&turned).scratch(&turned)
             }
@@ -80,33 +82,13 @@ pub(super) fn input_gradient<T: Float>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    let Some(turned) = turned(shape) else {
+    let Some(turned) = shape.turned() else {
         return scatter(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
     };
     let (prepared, scratch) = scratch.split_at_mut(weight.len());
     backward_weight(parallel, shape, weight, prepared);
     let (x, y) = (output_gradient, input_gradient);
     forward(isa, parallel, &turned, x, prepared, None, false, y, scratch);
-}
-
-/// The convolution of the output's gradient that gives the input's, if there is one: where windows
-/// lie next to one another.
-pub(super) fn turned(shape: &ConvolutionShape) -> Option<ConvolutionShape> {
-    let mut padding_before = [0; 3];
-    for (axis, padding) in padding_before.iter_mut().enumerate() {
-        let reach = (shape.kernel[axis] - 1) * shape.dilation[axis];
-        *padding = reach.checked_sub(shape.padding_before[axis])?;
-    }
-    (shape.stride == [1; 3]).then_some(ConvolutionShape {
-        input_channels: shape.output_channels,
-        output_channels: shape.input_channels,
-        input: shape.output,
-        output: shape.input,
-        input_layout: shape.output_layout,
-        output_layout: shape.input_layout,
-        padding_before,
-        ..*shape
-    })
 }
 
 /// One product, on the calling thread.
@@ -122,34 +104,6 @@ fn product<T: Float>(
     let algorithm = choose(isa, T::TYPE, m, n, k, a.column_stride() != 1, b.column_stride() != 1);
     let beta = if accumulate { T::ONE } else { T::ZERO };
     gemm(isa, &Serial, algorithm, T::ONE, a, b, beta, c, epilogue);
-}
-
-/// Runs `work(unit, working memory)` for each unit, in at most [`TASKS`] tasks.
-///
-/// A task takes the first working memory that is free: a thread gets the same one again and again, and
-/// finds it in its cache.
-pub(super) fn for_each_unit<T: Float>(
-    parallel: &dyn Parallel,
-    units: usize,
-    scratch: &mut [T],
-    scratch_per_task: usize,
-    work: &(dyn Fn(usize, &mut [T]) + Sync),
-) {
-    let tasks = units.min(TASKS);
-    let scratch = Parts::new(scratch);
-    let taken = AtomicU32::new(0);
-    parallel.for_each(tasks, &|task| {
-        let take = |taken: u32| Some(taken | (taken + 1));
-        let (Ok(before) | Err(before)) = taken.fetch_update(Acquire, Relaxed, take);
-        let place = before.trailing_ones();
-        // SAFETY: no more than `tasks` run at once, so one of as many places is free; the place is
-        // this task's until it gives it back.
-        let memory = unsafe { scratch.range(place as usize * scratch_per_task, scratch_per_task) };
-        for unit in task * units / tasks..(task + 1) * units / tasks {
-            work(unit, memory);
-        }
-        taken.fetch_and(!(1 << place), Release);
-    });
 }
 
 /// Part `index` of `parts` nearly equal ones.
@@ -550,170 +504,6 @@ fn window_gradients<T: Float>(
                     MatrixMut::new(&mut matrix[tap * columns..], pixels.len(), columns, row, 1),
                     Epilogue::None,
                 );
-            }
-        }
-    }
-}
-
-/// How the gradient to the weight is cut: into (part of the pixels, group, part of the depth). The
-/// sums over parts of the pixels are added at the end.
-struct WeightCut {
-    depth_parts: usize,
-    pixel_parts: usize,
-    block: usize,
-    blocks: usize,
-}
-
-impl WeightCut {
-    fn new<T>(shape: &ConvolutionShape) -> WeightCut {
-        let outputs = shape.group_outputs();
-        let elements = BLOCK_BYTES / size_of::<T>();
-        // Windows and sums of a unit share the cache.
-        let most = (elements / 2 / outputs).clamp(2 * CHANNELS, DEPTH);
-        let depth_parts = shape.depth().div_ceil(most);
-        let pixels = shape.batch * shape.output_pixels();
-        let per_pixel = longest(depth_parts, shape.depth()) + outputs;
-        let even = pixels.div_ceil(TASKS).max(4 * PIXELS);
-        let block =
-            (elements / per_pixel).min(even).clamp(2 * PIXELS, MAX_PIXELS) / PIXELS * PIXELS;
-        let blocks = pixels.div_ceil(block);
-        let pixel_parts = TASKS.div_ceil(depth_parts * shape.groups).min(blocks).max(1);
-        WeightCut { depth_parts, pixel_parts, block, blocks }
-    }
-
-    fn units(&self, shape: &ConvolutionShape) -> usize {
-        self.pixel_parts * shape.groups * self.depth_parts
-    }
-
-    /// Lengths of a task's matrix of windows and of its part of the output's gradient.
-    fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
-        let depth = longest(self.depth_parts, shape.depth());
-        match shape.input_layout {
-            Layout::ChannelsFirst => {
-                (depth * row_stride(self.block), self.block * row_stride(shape.group_outputs()))
-            }
-            Layout::ChannelsLast => (self.block * row_stride(depth), 0),
-        }
-    }
-
-    fn scratch_per_task(&self, shape: &ConvolutionShape) -> usize {
-        let (matrix, gradient) = self.scratch_parts(shape);
-        matrix + gradient
-    }
-
-    fn scratch(&self, shape: &ConvolutionShape) -> usize {
-        self.pixel_parts * shape.weight_elements()
-            + self.units(shape).min(TASKS) * self.scratch_per_task(shape)
-    }
-}
-
-/// See [`super::convolution_weight_gradient`].
-pub(super) fn weight_gradient<T: Float>(
-    isa: Isa,
-    parallel: &dyn Parallel,
-    shape: &ConvolutionShape,
-    input: &[T],
-    output_gradient: &[T],
-    weight_gradient: &mut [T],
-    scratch: &mut [T],
-) {
-    let cut = WeightCut::new::<T>(shape);
-    let (outputs, elements) = (shape.group_outputs(), shape.weight_elements());
-    if output_gradient.is_empty() {
-        return weight_gradient.fill(T::ZERO);
-    }
-    // Sums by (part of the pixels, group, depth, output channel).
-    let (sums, scratch) = scratch.split_at_mut(cut.pixel_parts * elements);
-    let parts = Parts::new(sums);
-    let unit = |unit: usize, scratch: &mut [T]| {
-        let (unit, depth_part) = (unit / cut.depth_parts, unit % cut.depth_parts);
-        let (pixel_part, group) = (unit / shape.groups, unit % shape.groups);
-        let depth = part(depth_part, cut.depth_parts, shape.depth());
-        let start = pixel_part * elements + (group * shape.depth() + depth.start) * outputs;
-        // SAFETY: units have different sums.
-        let sums = unsafe { parts.range(start, depth.len() * outputs) };
-        let (matrix, gradient) = scratch.split_at_mut(cut.scratch_parts(shape).0);
-        let blocks = part(pixel_part, cut.pixel_parts, cut.blocks);
-        for block in blocks.clone() {
-            let end = (shape.batch * shape.output_pixels()).min((block + 1) * cut.block);
-            let pixels = block * cut.block..end;
-            let patch = Patch { shape, group, pixels, depth: depth.clone() };
-            copy_patch(isa, &patch, input, matrix);
-            let (rows, columns) = patch.size();
-            let windows = Matrix::new(matrix, rows, columns, row_stride(columns), 1);
-            let dy = gradient_rows(isa, &patch, output_gradient, gradient);
-            let windows = match shape.input_layout {
-                Layout::ChannelsFirst => windows,
-                Layout::ChannelsLast => windows.transposed(),
-            };
-            let c = MatrixMut::row_major(sums, depth.len(), outputs);
-            product(isa, windows, dy, block > blocks.start, c, Epilogue::None);
-        }
-    };
-    for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
-    let depth = shape.depth();
-    for (group, gradient) in weight_gradient.chunks_exact_mut(depth * outputs).enumerate() {
-        let sums = &sums[group * depth * outputs..];
-        let parts = (cut.pixel_parts, elements);
-        transposed_sum(isa, parallel, sums, parts, (depth, outputs), gradient);
-    }
-}
-
-/// The output's gradient at a patch's pixels, a row per pixel: itself, or a copy in `memory`.
-fn gradient_rows<'a, T: Float>(
-    isa: Isa,
-    patch: &Patch,
-    output_gradient: &'a [T],
-    memory: &'a mut [T],
-) -> Matrix<'a, T> {
-    let Patch { shape, group, ref pixels, .. } = *patch;
-    let (outputs, channels) = (shape.group_outputs(), shape.output_channels);
-    if shape.input_layout == Layout::ChannelsLast {
-        let rows = &output_gradient[pixels.start * channels + group * outputs..];
-        return Matrix::new(rows, pixels.len(), outputs, channels, 1);
-    }
-    let per_image = shape.output_pixels();
-    let stride = row_stride(outputs);
-    let mut pixel = pixels.start;
-    while pixel < pixels.end {
-        let (image, first) = (pixel / per_image, pixel % per_image);
-        let length = (per_image - first).min(pixels.end - pixel);
-        let planes = &output_gradient[(image * channels + group * outputs) * per_image + first..];
-        let rows = &mut memory[(pixel - pixels.start) * stride..];
-        transpose_rows(isa, planes, per_image, outputs, length, rows, stride);
-        pixel += length;
-    }
-    Matrix::new(memory, pixels.len(), outputs, stride, 1)
-}
-
-per_isa! {
-    /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows` and `j < columns`
-    fn transpose_rows<I, T: Float>(
-        from: &[T], from_stride: usize, rows: usize, columns: usize, to: &mut [T], to_stride: usize,
-    ) {
-        const SIDE: usize = 8;
-        for row in (0..rows).step_by(SIDE) {
-            for column in (0..columns).step_by(SIDE) {
-                if row + SIDE <= rows && column + SIDE <= columns {
-                    let square: [[T; SIDE]; SIDE] = std::array::from_fn(|i| {
-                        let start = (row + i) * from_stride + column;
-                        let mut line = [T::ZERO; SIDE];
-                        line.copy_from_slice(&from[start..start + SIDE]);
-                        line
-                    });
-                    let turned: [[T; SIDE]; SIDE] =
-                        std::array::from_fn(|j| std::array::from_fn(|i| square[i][j]));
-                    for (j, line) in turned.iter().enumerate() {
-                        let start = (column + j) * to_stride + row;
-                        to[start..start + SIDE].copy_from_slice(line);
-                    }
-                } else {
-                    for j in column..columns.min(column + SIDE) {
-                        for i in row..rows.min(row + SIDE) {
-                            to[j * to_stride + i] = from[i * from_stride + j];
-                        }
-                    }
-                }
             }
         }
     }
