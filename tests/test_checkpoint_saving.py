@@ -550,3 +550,23 @@ def test_only_one_of_two_saves_to_a_new_path_succeeds(tmp_path):
         assert len(winners) == 1, told
         assert set(get(path)["w"].numpy().tolist()) == set(winners)
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+HALF = "half \udc80"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: flow.checkpoint.save(path / "new", {HALF: np.ones(2, np.float32)}),
+        lambda path: flow.checkpoint.update(path / "old", {HALF: np.ones(2, np.float32)}),
+        lambda path: flow.checkpoint.rename(path / "old", {"x": HALF}),
+        lambda path: flow.checkpoint.drop(path / "old", HALF),
+    ],
+)
+def test_a_name_with_half_a_character_is_refused(tmp_path, change):
+    flow.checkpoint.save(tmp_path / "old", {"x": np.ones(2, np.float32)})
+    with pytest.raises(CheckpointError, match=r"cannot store the name .*udc80.*not UTF-8"):
+        change(tmp_path)
+    assert list(flow.checkpoint.get(tmp_path / "old")) == ["x"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old"]

@@ -23,6 +23,7 @@ from flowrs.checkpoint.values import (
     Array,
     Path,
     Value,
+    check_name,
     check_path,
     check_texts,
     check_values,
@@ -211,6 +212,8 @@ def rename(path: Path, names: Mapping[str, str], *, durability: Durability = "fu
         raise ArgumentTypeError(
             f"checkpoint.rename: expected a dict of new names by old ones, found {names!r:.80}"
         )
+    for name in texts:
+        check_name(name)
     options = _options(durability, True)
     edit_checkpoint(check_path(path, "rename"), [], dict(names), set(), options)
 
@@ -239,6 +242,8 @@ def drop(path: Path, names: str | Iterable[str], *, durability: Durability = "fu
         ['b']
     """
     dropped = set(check_texts(names, "checkpoint.drop"))
+    for name in dropped:
+        check_name(name)
     edit_checkpoint(check_path(path, "drop"), [], {}, dropped, _options(durability, True))
 
 
@@ -283,6 +288,7 @@ def _entries(values: Mapping[str, Value]) -> list[_Entry]:
 
 
 def _entry(name: str, value: Value) -> _Entry:
+    check_name(name)
     if isinstance(value, VariableHandle):
         return name, value.dtype.kind, list(value.shape), value.native
     if isinstance(value, FileBackendVariableBlob):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from flowrs.checkpoint.blob import FileBackendVariableBlob
-from flowrs.errors import ArgumentError, ArgumentTypeError
+from flowrs.errors import ArgumentError, ArgumentTypeError, CheckpointError
 from flowrs.session import VariableHandle
 
 Array = npt.NDArray[Any]
@@ -42,6 +42,20 @@ def check_values(values: object, function: str) -> None:
         raise ArgumentTypeError(
             f"{function}: expected a dict of values by name, found {values!r:.80}"
         )
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that a checkpoint cannot have, since no text of UTF-8 is that.
+
+    Raises:
+        CheckpointError: it has half a character in it.
+    """
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise CheckpointError(
+            f"a checkpoint cannot store the name {name!r:.80}, which is not UTF-8"
+        ) from None
 
 
 def check_texts(texts: str | Iterable[str], what: str) -> list[str]:

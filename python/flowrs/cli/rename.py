@@ -8,7 +8,6 @@ from flowrs import checkpoint
 from flowrs._terminal import printable
 from flowrs.cli import output
 from flowrs.errors import ArgumentError
-from flowrs.formats.conversion import check_name
 
 _DESCRIPTION = """\
 Gives variables of CHECKPOINT other names, all in one step or not at all. No value is copied,
@@ -33,8 +32,6 @@ def run(words: Sequence[str]) -> int:
         if not old or not new or old in names:
             again = "is given twice" if old in names else "is not of the form OLD=NEW"
             raise ArgumentError(f"{rule!r:.80} {again}")
-        check_name(old)
-        check_name(new)
         names[old] = new
     checkpoint.rename(parsed.checkpoint, names)
     if parsed.json:

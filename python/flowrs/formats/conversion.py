@@ -215,23 +215,8 @@ def values_for_checkpoint(tensors: Sequence[Tensor]) -> dict[str, checkpoint.Val
         )
     values: dict[str, checkpoint.Value] = {}
     for tensor in tensors:
-        check_name(tensor.name)
         values[tensor.name] = _in_order(tensor) if tensor.blob is None else tensor.blob
     return values
-
-
-def check_name(name: str) -> None:
-    """Refuses a name that a checkpoint cannot have, since no text of UTF-8 is that.
-
-    Raises:
-        CheckpointError: it has half a character in it.
-    """
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        raise CheckpointError(
-            f"a checkpoint cannot store the name {name!r:.80}, which is not UTF-8"
-        ) from None
 
 
 def _type_in_checkpoint(tensor: Tensor) -> ElementType | None:
