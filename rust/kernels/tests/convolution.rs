@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::guard::{on_both_sides, place_by};
 use common::{Bits, Numbers, Reverse, Threads};
 use flowrs_kernels::convolution::{
     Algorithm, ConvolutionShape, Pass, choose, convolution, convolution_input_gradient,
@@ -271,6 +272,7 @@ proptest! {
 
     #[test]
     fn f32_convolutions_are_within_the_bound(case in cases()) {
+        let _placed = place_by(case.seed);
         check::<f32>(&case);
     }
 }
@@ -280,6 +282,7 @@ proptest! {
 
     #[test]
     fn f64_convolutions_are_within_the_bound(case in cases()) {
+        let _placed = place_by(case.seed);
         check::<f64>(&case);
     }
 }
@@ -289,6 +292,7 @@ proptest! {
 
     #[test]
     fn tiled_convolutions_are_within_the_bound(case in tiled_cases()) {
+        let _placed = place_by(case.seed);
         assert!(Algorithm::Winograd.supports(Pass::Forward, &case.shape));
         check::<f32>(&case);
         check::<f64>(&case);
@@ -418,7 +422,7 @@ fn large_convolutions_are_within_the_bound() {
     for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
         for (seed, shape) in large_shapes(layout).into_iter().enumerate() {
             let case = Case { shape, bias: true, relu: seed % 2 == 0, seed: 16 * seed as u64 };
-            check::<f32>(&case);
+            on_both_sides(|| check::<f32>(&case));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::guard::place_by;
 use common::{Bits, Numbers, Reverse, Threads};
 use flowrs_kernels::gather::{
     Elements, IndexError, Layout, Single, Start, Tuples, Write, gather, gather_elements, one_hot,
@@ -63,7 +64,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn windows_are_read_and_written_where_coordinates_say(axes in slices()) {
+    fn windows_are_read_and_written_where_coordinates_say(
+        axes in slices(), seed in any::<u64>(),
+    ) {
+        let _placed = place_by(seed);
         let shape: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
         let starts: Vec<usize> = axes.iter().map(|axis| axis.1).collect();
         let steps: Vec<isize> = axes.iter().map(|axis| axis.2).collect();
@@ -103,7 +107,9 @@ proptest! {
     #[test]
     fn a_border_lies_around_the_input(
         axes in prop::collection::vec((0usize..6, 0usize..3, 0usize..3), 0..5),
+        seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let shape: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
         let before: Vec<usize> = axes.iter().map(|axis| axis.1).collect();
         let after: Vec<usize> = axes.iter().map(|axis| axis.2).collect();
@@ -128,6 +134,7 @@ proptest! {
         batch in 0usize..4, outer in 0usize..4, rows in 1usize..40, entries in 0usize..60,
         inner in prop_oneof![Just(1usize), 0usize..7, Just(300)], seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let layout = Layout { batch, outer, inner };
         let mut numbers = Numbers::new(seed);
         let mut index = |_| ((numbers.next() + 1.0) / 2.0 * rows as f64) as i64;
@@ -180,6 +187,7 @@ proptest! {
     fn tuples_name_rows_of_several_dimensions(
         limits in prop::collection::vec(1usize..5, 0..4), entries in 0usize..20, seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let mut numbers = Numbers::new(seed);
         let indices: Vec<i32> = (0..entries)
             .flat_map(|_| limits.clone())
@@ -209,6 +217,7 @@ proptest! {
         outer in 0usize..4, length in 1usize..9, count in 0usize..12,
         inner in prop_oneof![0usize..5, Just(600)], seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let sizes = Elements { outer, length, count, inner };
         let mut numbers = Numbers::new(seed);
         let total = outer * count * inner;
@@ -242,6 +251,7 @@ proptest! {
     fn one_hot_marks_the_index(
         outer in 0usize..50, depth in 1usize..20, inner in 0usize..5, seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let mut numbers = Numbers::new(seed);
         let indices: Vec<u8> = (0..outer * inner)
             .map(|_| ((numbers.next() + 1.0) / 2.0 * depth as f64) as u8)
@@ -262,6 +272,7 @@ proptest! {
         planes in 0usize..4, inner in prop_oneof![Just(1usize), 2usize..5],
         rows in taps(), columns in taps(), seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let ((row_inputs, rows), (column_inputs, columns)) = (rows, columns);
         let mut numbers = Numbers::new(seed);
         let in_shape = [planes, row_inputs, column_inputs, inner];
@@ -300,6 +311,7 @@ proptest! {
         outer in 0usize..4, length in 0usize..40, inner in 0usize..4, kept in 0usize..40,
         descending in any::<bool>(), seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let kept = kept.min(length);
         let direction = if descending { Direction::Descending } else { Direction::Ascending };
         let lanes = Lanes { outer, length, inner };
@@ -349,7 +361,9 @@ proptest! {
     #[test]
     fn triangles_keep_what_is_below_the_diagonal(
         planes in 0usize..4, rows in 0usize..9, columns in 0usize..9, diagonal in -10i64..10,
+        seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let input = counted(planes * rows * columns);
         let output = on_all(|parallel| {
             let mut output = vec![0; input.len()];

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::guard::place_by;
 use common::{Bits, Numbers, on_every_isa};
 use flowrs_kernels::normalization::{
     Affine, batch_norm, batch_norm_gradient, layer_norm, layer_norm_gradient,
@@ -284,6 +285,7 @@ proptest! {
         shape in shapes(), offset in offsets(), addend in any::<bool>(), relu in any::<bool>(),
         wide in any::<bool>(), seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         match wide {
             true => check_batch_norm::<f64>(shape, offset, addend, relu, seed),
             false => check_batch_norm::<f32>(shape, offset, addend, relu, seed),
@@ -295,6 +297,7 @@ proptest! {
         pattern in patterns(), rows_in_one in any::<bool>(), offset in offsets(),
         wide in any::<bool>(), seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         match wide {
             true => check_layer_norm::<f64>(pattern, rows_in_one, offset, seed),
             false => check_layer_norm::<f32>(pattern, rows_in_one, offset, seed),

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::guard::place_by;
 use common::{Bits, Numbers, Reverse, Threads};
 use flowrs_kernels::pooling::{
     PoolingShape, avg_pool, avg_pool_gradient, max_pool, max_pool_gradient, naive,
@@ -158,6 +159,7 @@ proptest! {
         shape in shapes(), wide in prop::bool::weighted(0.3), seed in any::<u64>(),
         values in prop_oneof![Just(Values::Numbers), Just(Values::Ties), Just(Values::Special)],
     ) {
+        let _placed = place_by(seed);
         match wide {
             true => check::<f64>(&shape, values, seed),
             false => check::<f32>(&shape, values, seed),

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::guard::place_by;
 use common::{Bits, Numbers, on_every_isa};
 use flowrs_kernels::reduce::{Reduction, argmax, reduce};
 use flowrs_kernels::{Element, Isa, Serial, naive};
@@ -74,6 +75,7 @@ proptest! {
 
     #[test]
     fn reductions_agree_with_the_naive_ones((shape, axes) in shapes(), seed in any::<u64>()) {
+        let _placed = place_by(seed);
         let total: usize = shape.iter().product();
         let mut numbers = Numbers::new(seed);
         let mut floats = numbers.f32s(total);
@@ -102,6 +104,7 @@ proptest! {
     fn argmax_agrees_with_the_naive_one(
         outer in 1usize..20, length in 1usize..50, inner in 1usize..10, seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         // Few different values, so that there are ties.
         let mut input: Vec<f64> =
             Numbers::new(seed).f64s(outer * length * inner).iter().map(|x| (x * 4.0).round()).collect();

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::guard::place_by;
 use common::{Numbers, on_every_isa};
 use flowrs_kernels::loss::{
     LabelError, softmax_cross_entropy, softmax_cross_entropy_gradient,
@@ -39,6 +40,7 @@ proptest! {
         outer in 0usize..60, depth in 1usize..200, inner in prop_oneof![Just(1usize), 1usize..9],
         scale in prop_oneof![Just(1.0f32), Just(1e4), Just(1e-3)], seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let total = outer * depth * inner;
         let mut numbers = Numbers::new(seed);
         let x: Vec<f32> = numbers.f32s(total).iter().map(|x| x * scale).collect();
@@ -89,6 +91,7 @@ proptest! {
         rows in 0usize..150, depth in 1usize..70,
         scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)], seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         let total = rows * depth;
         let mut numbers = Numbers::new(seed);
         let logits: Vec<f32> = numbers.f32s(total).iter().map(|x| x * scale).collect();

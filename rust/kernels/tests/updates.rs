@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::guard::{on_both_sides, place_by};
 use common::{Numbers, on_every_isa};
 use flowrs_kernels::optimizer::{adam, momentum, sgd};
 use flowrs_kernels::permute::{copy_strided, transpose};
@@ -20,7 +21,11 @@ fn assert_close(got: &[f32], want: &[f64]) {
 
 #[test]
 fn updates_follow_their_formulas() {
-    let count = 40_003;
+    on_both_sides(|| check_updates(40_003));
+    on_both_sides(|| check_updates(13));
+}
+
+fn check_updates(count: usize) {
     let mut numbers = Numbers::new(11);
     let (w, v, g) = (numbers.f32s(count), numbers.f32s(count), numbers.f32s(count));
     let squares: Vec<f32> = v.iter().map(|v| v * v).collect();
@@ -81,7 +86,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn transpositions_agree_with_the_naive_one((shape, permutation) in shape_and_permutation()) {
+    fn transpositions_agree_with_the_naive_one(
+        (shape, permutation) in shape_and_permutation(), seed in any::<u64>(),
+    ) {
+        let _placed = place_by(seed);
         let total: usize = shape.iter().product();
         let input: Vec<i32> = (0..total as i32).collect();
         let mut want = vec![0; total];
@@ -99,7 +107,9 @@ proptest! {
     #[test]
     fn strided_copies_touch_what_they_should(
         (shape, order) in shape_and_permutation(), gap in 1usize..4, broadcast in any::<[bool; 5]>(),
+        seed in any::<u64>(),
     ) {
+        let _placed = place_by(seed);
         // Output axes nest in a random order with gaps; some input axes are repeated.
         let mut output_strides = vec![0; shape.len()];
         let mut reach = gap;

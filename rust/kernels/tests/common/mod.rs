@@ -1,6 +1,8 @@
 //! What the kernels' tests share.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod guard;
+
 use flowrs_kernels::{Isa, Parallel, Serial};
 
 /// Runs the tasks from the last to the first.
