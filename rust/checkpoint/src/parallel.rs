@@ -32,19 +32,22 @@ pub(crate) fn for_each<T: Send>(
     on_threads(threads, |_| run()).into_iter().collect()
 }
 
-/// The results for all items in their order, or the first failure in that order.
-pub(crate) fn map<T: Sync, R: Send>(
+/// What is gathered from all items: a part from each thread, in the order of the items; or the first
+/// failure in that order.
+pub(crate) fn gather<T: Sync, R: Default + Send>(
     items: &[T],
     threads: usize,
-    work: impl Fn(&T) -> Result<R> + Sync,
+    work: impl Fn(&T, &mut R) -> Result<()> + Sync,
 ) -> Result<Vec<R>> {
     let threads = threads.clamp(1, (items.len() / WORTH_A_THREAD).max(1));
     let share = items.len().div_ceil(threads).max(1);
-    let run = |thread: usize| -> Result<Vec<R>> {
-        items.iter().skip(thread * share).take(share).map(&work).collect()
+    let run = |thread: usize| -> Result<R> {
+        let mut gathered = R::default();
+        let mut own = items.iter().skip(thread * share).take(share);
+        own.try_for_each(|item| work(item, &mut gathered))?;
+        Ok(gathered)
     };
-    let parts: Vec<_> = on_threads(threads, run).into_iter().collect::<Result<_>>()?;
-    Ok(parts.into_iter().flatten().collect())
+    on_threads(threads, run).into_iter().collect()
 }
 
 /// Runs the same with each number below `threads`; the caller's thread takes part.

@@ -1,6 +1,6 @@
 //! Opening checkpoints: names, `meta` and sizes first, bytes when they are asked for.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -197,10 +197,10 @@ struct Walk<'a> {
     listed: &'a AtomicUsize,
 }
 
-/// What one directory holds.
+/// What directories hold.
 #[derive(Default)]
 struct Visited {
-    variable: Option<Entry>,
+    variables: Vec<Entry>,
     directories: Vec<PathBuf>,
     ignored: Vec<PathBuf>,
 }
@@ -208,25 +208,25 @@ struct Visited {
 impl Walk<'_> {
     /// All variables below, level by level: only the directory that is looked at is open.
     fn all(&self, children: Vec<Child>, threads: usize) -> Result<(Vec<Entry>, Vec<PathBuf>)> {
-        let (mut variables, mut ignored) = (Vec::new(), Vec::new());
-        let mut level = Visited::default();
-        self.sort(children, Path::new(""), &mut level);
+        let mut found = Visited::default();
+        self.sort(children, Path::new(""), &mut found);
         for depth in 0.. {
-            let Some(first) = level.directories.first() else { break };
+            let Some(first) = found.directories.first() else { break };
             if depth == MAX_NAME_PARTS {
                 let reason = format!("lies more than {MAX_NAME_PARTS} directories deep");
                 return Err(damaged(&self.path.join(first), None, reason));
             }
-            ignored.append(&mut level.ignored);
-            let directories = std::mem::take(&mut level.directories);
-            for visited in parallel::map(&directories, threads, |below| self.visit(below))? {
-                variables.extend(visited.variable);
-                level.directories.extend(visited.directories);
-                level.ignored.extend(visited.ignored);
+            let mut level = std::mem::take(&mut found.directories);
+            // By name, as most savers have made them: what lies together is found together.
+            level.sort_unstable_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
+            let visit = |below: &PathBuf, visited: &mut Visited| self.visit(below, visited);
+            for mut visited in parallel::gather(&level, threads, visit)? {
+                found.variables.append(&mut visited.variables);
+                found.directories.append(&mut visited.directories);
+                found.ignored.append(&mut visited.ignored);
             }
         }
-        ignored.append(&mut level.ignored);
-        Ok((variables, ignored))
+        Ok((found.variables, found.ignored))
     }
 
     fn list(&self, directory: &dyn Directory, below: &Path) -> Result<Vec<Child>> {
@@ -248,6 +248,9 @@ impl Walk<'_> {
     fn sort(&self, children: Vec<Child>, below: &Path, visited: &mut Visited) {
         for Child { name, kind } in children {
             match kind {
+                Kind::Directory if below.as_os_str().is_empty() => {
+                    visited.directories.push(name.into());
+                }
                 Kind::Directory => visited.directories.push(below.join(name)),
                 Kind::File => {}
                 Kind::Link | Kind::Special => {
@@ -257,45 +260,52 @@ impl Walk<'_> {
         }
     }
 
-    fn visit(&self, below: &Path) -> Result<Visited> {
-        let quick = self.directory.quick_look(below);
-        match quick.map_err(Error::io(&self.path.join(below), "look at"))? {
-            Some(found) => self.quick(below, found),
-            None => self.thorough(below),
+    fn visit(&self, below: &Path, visited: &mut Visited) -> Result<()> {
+        match self.directory.quick_look(below) {
+            Ok(Some(found)) => self.quick(below, &found, visited),
+            Ok(None) => self.thorough(below, visited),
+            Err(error) => Err(Error::io(&self.path.join(below), "look at")(error)),
         }
     }
 
     /// A directory that holds a variable and no directories.
-    fn quick(&self, below: &Path, found: QuickLook) -> Result<Visited> {
+    fn quick(&self, below: &Path, found: &QuickLook, visited: &mut Visited) -> Result<()> {
         self.count(2)?;
-        let name = variable_name(&self.path.join(below), below)?;
-        let mut visited = Visited::default();
+        let name = self.variable_name(below)?;
         if self.select.takes(&name) {
             let path_of = |file: &str| self.path.join(below).join(file);
-            let described = describe(&found.meta, &path_of("meta"), &name)?;
-            visited.variable = Some(self.described(described, found.size, name, &path_of)?);
+            let described = describe(&found.meta, &name, &path_of)?;
+            visited.variables.push(self.described(described, found.size, name, &path_of)?);
         }
-        Ok(visited)
+        Ok(())
     }
 
-    fn thorough(&self, below: &Path) -> Result<Visited> {
+    fn thorough(&self, below: &Path, visited: &mut Visited) -> Result<()> {
         let opened = open_below(self.directory, below);
         let directory = opened.map_err(Error::io(&self.path.join(below), "open"))?;
         let children = self.list(directory.as_ref(), below)?;
-        let mut visited = Visited::default();
         if kind_of(&children, MARKER) == Some(Kind::File) {
             visited.ignored.push(self.path.join(below));
-            return Ok(visited);
+            return Ok(());
         }
         if holds_data(&children) {
-            let name = variable_name(&self.path.join(below), below)?;
+            let name = self.variable_name(below)?;
             if self.select.takes(&name) {
-                visited.variable =
-                    Some(self.variable(directory.as_ref(), &children, below, name)?);
+                let variable = self.variable(directory.as_ref(), &children, below, name)?;
+                visited.variables.push(variable);
             }
         }
-        self.sort(children, below, &mut visited);
-        Ok(visited)
+        self.sort(children, below, visited);
+        Ok(())
+    }
+
+    fn variable_name(&self, below: &Path) -> Result<String> {
+        let refused = || {
+            let reason = "the name of the variable is not UTF-8; rename it";
+            damaged(&self.path.join(below), None, reason)
+        };
+        let path = below.to_str().ok_or_else(refused)?;
+        Ok(if cfg!(windows) { path.replace('\\', "/") } else { path.to_owned() })
     }
 
     /// The variable whose `out` is among these children.
@@ -323,7 +333,7 @@ impl Walk<'_> {
                 let text = directory
                     .read_file(Path::new("meta"), MAX_META_BYTES + 1)
                     .map_err(|error| Error::io(&path_of("meta"), "read")(error))?;
-                let described = describe(&text, &path_of("meta"), &name)?;
+                let described = describe(&text, &name, &path_of)?;
                 self.described(described, size, name, &path_of)
             }
             Some(Kind::Link | Kind::Special) => {
@@ -339,7 +349,7 @@ impl Walk<'_> {
         name: String,
         path_of: &dyn Fn(&str) -> PathBuf,
     ) -> Result<Entry> {
-        check_size(&path_of("out"), &name, &meta, size)?;
+        check_size(&name, &meta, size, path_of)?;
         Ok(Entry { name, size, meta: Some(meta), checksum, root: Arc::clone(&self.root) })
     }
 }
@@ -357,24 +367,27 @@ fn holds_data(children: &[Child]) -> bool {
     kind_of(children, "out").is_some_and(|kind| kind != Kind::Directory)
 }
 
-fn variable_name(path: &Path, below: &Path) -> Result<String> {
-    let parts: Vec<OsString> = below.iter().map(OsStr::to_owned).collect();
-    parts
-        .join(OsStr::new("/"))
-        .into_string()
-        .map_err(|_| damaged(path, None, "the name of the variable is not UTF-8; rename it"))
-}
-
 /// The description in a `meta`, and the checksum after it.
-fn describe(text: &[u8], path: &Path, variable: &str) -> Result<(Meta, Option<Checksum>)> {
+fn describe(
+    text: &[u8],
+    variable: &str,
+    path_of: &dyn Fn(&str) -> PathBuf,
+) -> Result<(Meta, Option<Checksum>)> {
     match Meta::parse(text) {
         Ok(meta) => Ok((meta, Checksum::of_meta(text))),
-        Err(Error::InvalidMeta { reason }) => Err(damaged(path, Some(variable), reason)),
+        Err(Error::InvalidMeta { reason }) => {
+            Err(damaged(&path_of("meta"), Some(variable), reason))
+        }
         Err(other) => Err(other),
     }
 }
 
-fn check_size(path_of_out: &Path, variable: &str, meta: &Meta, found: u64) -> Result<()> {
+fn check_size(
+    variable: &str,
+    meta: &Meta,
+    found: u64,
+    path_of: &dyn Fn(&str) -> PathBuf,
+) -> Result<()> {
     let expected = meta.bytes()?;
     if expected as u64 == found {
         return Ok(());
@@ -385,7 +398,7 @@ fn check_size(path_of_out: &Path, variable: &str, meta: &Meta, found: u64) -> Re
          restore the file from a copy, or save the checkpoint again",
         data_type.name()
     );
-    Err(damaged(path_of_out, Some(variable), reason))
+    Err(damaged(&path_of("out"), Some(variable), reason))
 }
 
 fn damaged(path: &Path, variable: Option<&str>, reason: impl Into<String>) -> Error {

@@ -79,12 +79,20 @@ impl Mapping {
 /// the class that Python shows, which adds no fields: a checkpoint may have a great many of them.
 #[pyclass(frozen, subclass, module = "flowrs._flowrs")]
 pub(crate) struct CheckpointEntry {
-    pub(crate) inner: core::Entry,
-    origin: Arc<Origin>,
+    opened: Arc<Opening>,
+    index: usize,
 }
 
-/// What the variables of one opened checkpoint share.
-struct Origin {
+impl CheckpointEntry {
+    pub(crate) fn inner(&self) -> &core::Entry {
+        &self.opened.entries[self.index]
+    }
+}
+
+/// What the variables of one opened checkpoint share. Each of them keeps all, which is a few hundred
+/// bytes for each variable, and thereby costs nearly nothing itself.
+struct Opening {
+    entries: Vec<core::Entry>,
     /// Whether bytes are read, and not mapped.
     reads: bool,
     /// Where relative paths began when the checkpoint was opened.
@@ -96,71 +104,72 @@ impl CheckpointEntry {
     /// The variable of a number among those that were opened.
     #[new]
     fn new(opened: PyRef<'_, OpenedCheckpoint>, index: usize) -> PyResult<Self> {
-        let entry = opened.entries.get(index);
-        let inner = entry.ok_or_else(|| PyIndexError::new_err("no such variable"))?.clone();
-        Ok(Self { inner, origin: Arc::clone(&opened.origin) })
+        if index >= opened.inner.entries.len() {
+            return Err(PyIndexError::new_err("no such variable"));
+        }
+        Ok(Self { opened: Arc::clone(&opened.inner), index })
     }
 
     /// Name of the variable.
     #[getter]
     fn name(&self) -> &str {
-        &self.inner.name
+        &self.inner().name
     }
 
     /// The file that holds the elements.
     #[getter]
     fn _path(&self) -> PathBuf {
-        self.inner.path_of_out()
+        self.inner().path_of_out()
     }
 
     /// The same, from the root.
     #[getter]
     fn _absolute_path(&self) -> PathBuf {
-        self.origin.working_directory.join(self.inner.path_of_out())
+        self.opened.working_directory.join(self.inner().path_of_out())
     }
 
     /// Bytes of the file when the checkpoint was opened.
     #[getter]
     fn size_in_bytes(&self) -> u64 {
-        self.inner.size
+        self.inner().size
     }
 
     /// Element type (as `kFloat`) and shape; None where there is no `meta`.
     #[getter]
     fn _meta(&self) -> Option<(&'static str, Vec<usize>)> {
-        self.inner.meta.as_ref().map(|meta| (meta.data_type.name(), meta.shape.clone()))
+        self.inner().meta.as_ref().map(|meta| (meta.data_type.name(), meta.shape.clone()))
     }
 
     /// The XXH3-128 of the elements when they were saved, as 32 hexadecimal digits; None where
     /// ``meta`` has none.
     #[getter]
     fn checksum(&self) -> Option<String> {
-        self.inner.checksum.map(|checksum| checksum.to_string())
+        self.inner().checksum.map(|checksum| checksum.to_string())
     }
 
     /// The absolute path that was opened, and whether it is the variable's own directory.
     #[getter]
     fn _opened_from(&self) -> (PathBuf, bool) {
-        let (path, single) = self.inner.opened_from();
-        (self.origin.working_directory.join(path), single)
+        let (path, single) = self.inner().opened_from();
+        (self.opened.working_directory.join(path), single)
     }
 
     /// Whether bytes are read, and not mapped.
     #[getter]
     fn _reads(&self) -> bool {
-        self.origin.reads
+        self.opened.reads
     }
 
     /// Maps the file; with `copy_on_write` the memory may be written and the file stays as it is.
     fn _map(&self, py: Python<'_>, copy_on_write: bool) -> PyResult<Mapping> {
         let mode = if copy_on_write { MapMode::CopyOnWrite } else { MapMode::ReadOnly };
-        let inner = py.detach(|| self.inner.map(mode)).map_err(checkpoint)?;
+        let inner = py.detach(|| self.inner().map(mode)).map_err(checkpoint)?;
         Ok(Mapping { inner, writable: copy_on_write })
     }
 
     /// Reads the file into memory of its own.
     fn _read(&self, py: Python<'_>) -> PyResult<Mapping> {
-        let inner = py.detach(|| self.inner.read(threads())).map_err(checkpoint)?;
+        let inner = py.detach(|| self.inner().read(threads())).map_err(checkpoint)?;
         Ok(Mapping { inner, writable: false })
     }
 
@@ -168,12 +177,12 @@ impl CheckpointEntry {
     fn _read_range(&self, py: Python<'_>, offset: u64, array: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut array = Array::writable(array)?;
         let bytes = array.bytes_mut();
-        py.detach(|| self.inner.read_range(offset, bytes)).map_err(checkpoint)
+        py.detach(|| self.inner().read_range(offset, bytes)).map_err(checkpoint)
     }
 
     /// Compares the elements with their checksum; False where there is none.
     fn _verify(&self, py: Python<'_>) -> PyResult<bool> {
-        py.detach(|| self.inner.verify()).map_err(checkpoint)
+        py.detach(|| self.inner().verify()).map_err(checkpoint)
     }
 }
 
@@ -182,8 +191,7 @@ impl CheckpointEntry {
 pub(crate) struct OpenedCheckpoint {
     /// None: it is a single variable.
     directory: Option<core::Checkpoint>,
-    entries: Vec<core::Entry>,
-    origin: Arc<Origin>,
+    inner: Arc<Opening>,
 }
 
 #[pymethods]
@@ -197,18 +205,18 @@ impl OpenedCheckpoint {
     /// Names of the variables, in the order of their numbers.
     #[getter]
     fn names(&self) -> Vec<&str> {
-        self.entries.iter().map(|entry| entry.name.as_str()).collect()
+        self.inner.entries.iter().map(|entry| entry.name.as_str()).collect()
     }
 
     /// Whether bytes are read, and not mapped.
     #[getter]
     fn reads(&self) -> bool {
-        self.origin.reads
+        self.inner.reads
     }
 
     /// The absolute form of a path that was relative when the checkpoint was opened.
     fn absolute(&self, path: PathBuf) -> PathBuf {
-        self.origin.working_directory.join(path)
+        self.inner.working_directory.join(path)
     }
 
     /// Whether a finished save left its marker.
@@ -257,8 +265,7 @@ pub(crate) fn open_checkpoint(
         }
         Opened::Variable(entry) => (None, vec![entry]),
     };
-    let origin = origin(&path, io, entries.first())?;
-    Ok(OpenedCheckpoint { directory, entries, origin })
+    Ok(OpenedCheckpoint { directory, inner: opening(&path, io, entries)? })
 }
 
 /// Opens one variable of a checkpoint, or the variable whose own directory the path is if `single`.
@@ -273,19 +280,18 @@ pub(crate) fn open_variable(
 ) -> PyResult<OpenedCheckpoint> {
     let entry =
         py.detach(|| core::open_variable(RealStorage, &path, name, single)).map_err(checkpoint)?;
-    let origin = origin(&path, io, Some(&entry))?;
-    Ok(OpenedCheckpoint { directory: None, entries: vec![entry], origin })
+    Ok(OpenedCheckpoint { directory: None, inner: opening(&path, io, vec![entry])? })
 }
 
-fn origin(path: &Path, io: &str, first: Option<&core::Entry>) -> PyResult<Arc<Origin>> {
-    let reads = match (io, first) {
+fn opening(path: &Path, io: &str, entries: Vec<core::Entry>) -> PyResult<Arc<Opening>> {
+    let reads = match (io, entries.first()) {
         ("read", _) => true,
         ("auto", Some(entry)) => entry.is_remote().map_err(checkpoint)?,
         _ => false,
     };
     let working_directory =
         if path.is_absolute() { PathBuf::new() } else { std::env::current_dir()? };
-    Ok(Arc::new(Origin { reads, working_directory }))
+    Ok(Arc::new(Opening { entries, reads, working_directory }))
 }
 
 /// For each variable: whether it was compared with a checksum, and what is wrong with it.
@@ -294,7 +300,7 @@ pub(crate) fn verify_entries(
     py: Python<'_>,
     entries: Vec<PyRef<'_, CheckpointEntry>>,
 ) -> Vec<(bool, Option<String>)> {
-    let entries: Vec<&core::Entry> = entries.iter().map(|entry| &entry.inner).collect();
+    let entries: Vec<&core::Entry> = entries.iter().map(|entry| entry.inner()).collect();
     let results = py.detach(|| core::verify_many(&entries, threads()));
     let told = |result: core::Result<bool>| match result {
         Ok(compared) => (compared, None),

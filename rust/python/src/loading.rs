@@ -43,7 +43,7 @@ pub(crate) fn check_entries(
     py: Python<'_>,
     entries: Vec<PyRef<'_, CheckpointEntry>>,
 ) -> PyResult<()> {
-    let entries: Vec<&core::Entry> = entries.iter().map(|entry| &entry.inner).collect();
+    let entries: Vec<&core::Entry> = entries.iter().map(|entry| entry.inner()).collect();
     py.detach(|| entries.iter().try_for_each(|entry| entry.check())).map_err(checkpoint)
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn load_values(
         .map(|(variable, source)| {
             let (wanted, name) = (variable.inner.ty().bytes(), variable.inner.name());
             let (held, found) = match source {
-                Source::Entry(entry) => (Held::Entry(&entry.inner), entry.inner.size),
+                Source::Entry(entry) => (Held::Entry(entry.inner()), entry.inner().size),
                 Source::Array(array) => {
                     let array = Array::new(array)?;
                     let length = array.bytes().len() as u64;

@@ -134,7 +134,7 @@ impl HeldVariables {
             })?;
             let held = match source {
                 Source::Variable(variable) => Held::Variable(Arc::clone(&variable.inner)),
-                Source::Entry(entry) => Held::Entry(entry.inner.clone()),
+                Source::Entry(entry) => Held::Entry(entry.inner().clone()),
                 Source::Array((array, swapped)) => Held::Array(Strided::new(&array, swapped)?),
             };
             Ok((name, Meta { shape, data_type }, held))

@@ -1,7 +1,7 @@
 //! The file system of Linux: directories stay open, and everything below them is opened relative
 //! to them, one part of the path at a time and without following links.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,7 +17,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::format::MAX_META_BYTES;
 use crate::storage::{
     Child, Directory, File, Kind, MapMode, Mapping, NewFile, QuickLook, Storage, not_a_regular_file,
 };
@@ -29,6 +28,11 @@ const FILES_FOR_BATCH: usize = 64;
 const EXT4: u32 = 0xEF53;
 const XFS: u32 = 0x5846_5342;
 const TMPFS: u32 = 0x0102_1994;
+
+/// A `meta` that we write is shorter than this.
+const USUAL_META: usize = 1024;
+
+const NOT_LINKS: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
 
 /// From which size on a file gets its room on the disk before it is written, and is flushed while
 /// it is written. For smaller ones that costs more than it gains.
@@ -255,31 +259,29 @@ impl Directory for LinuxDirectory {
         if !self.counts_directories {
             return Ok(None);
         }
-        let look = || -> rustix::io::Result<Option<QuickLook>> {
-            let inside = system::statat(&self.descriptor, relative, AtFlags::SYMLINK_NOFOLLOW)?;
+        let look = || -> io::Result<Option<QuickLook>> {
+            let mut path = SystemPath::new(relative);
+            let inside = system::statat(&self.descriptor, path.get("")?, NOT_LINKS)?;
             // Its own name, `.` inside it, and a `..` in each directory that it holds.
             let is_leaf = inside.st_nlink == 2
                 && FileType::from_raw_mode(inside.st_mode) == FileType::Directory;
             if !is_leaf {
                 return Ok(None);
             }
-            let out = relative.join("out");
-            let out = system::statat(&self.descriptor, &out, AtFlags::SYMLINK_NOFOLLOW)?;
-            let meta = system::openat2(
-                &self.descriptor,
-                relative.join("meta"),
-                OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
-                Mode::empty(),
-                ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH,
-            )?;
-            let (Ok(size), Ok(length)) = (regular_size(&out), regular_size(&system::fstat(&meta)?))
-            else {
+            let out = system::statat(&self.descriptor, path.get("/out")?, NOT_LINKS)?;
+            // The names in the path were listed, so that none of them is `..`; and without links
+            // nothing leads elsewhere.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let (meta, no_links) = (path.get("/meta")?, ResolveFlags::NO_SYMLINKS);
+            let meta = system::openat2(&self.descriptor, meta, flags, Mode::empty(), no_links)?;
+            let (size, length) = (regular_size(&out)?, regular_size(&system::fstat(&meta)?)?);
+            let mut text = [0; USUAL_META];
+            // What is longer, or comes in parts, is read the long way.
+            if length > text.len() as u64 {
                 return Ok(None);
-            };
-            let mut text = vec![0; usize::try_from(length).unwrap_or(0).min(MAX_META_BYTES + 1)];
+            }
             let read = rustix::io::read(&meta, &mut text[..])?;
-            // What came in parts is read the long way.
-            Ok((read == text.len()).then_some(QuickLook { size, meta: text }))
+            Ok((read as u64 == length).then(|| QuickLook { size, meta: text[..read].to_vec() }))
         };
         // The long way tells what is wrong.
         Ok(look().unwrap_or(None))
@@ -300,6 +302,28 @@ impl Directory for LinuxDirectory {
         system::linkat(directory, name, CWD, path, AtFlags::empty())?;
         let status = system::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
         regular_size(&status).map(drop).inspect_err(|_| drop(fs::remove_file(path)))
+    }
+}
+
+/// A path as the system takes it, to which different ends are put in turn.
+struct SystemPath {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl SystemPath {
+    fn new(path: &Path) -> Self {
+        let path = path.as_os_str().as_bytes();
+        let mut bytes = Vec::with_capacity(path.len() + "/meta\0".len());
+        bytes.extend_from_slice(path);
+        Self { bytes, length: path.len() }
+    }
+
+    fn get(&mut self, end: &str) -> io::Result<&CStr> {
+        self.bytes.truncate(self.length);
+        self.bytes.extend_from_slice(end.as_bytes());
+        self.bytes.push(0);
+        CStr::from_bytes_with_nul(&self.bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
     }
 }
 
