@@ -22,7 +22,7 @@ def pytest_report_header():
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    """No job, no variable, no seed and the same threads before and after each test."""
+    """No job, no variable, no settings and the same threads before and after each test."""
     threads = _flowrs.threads()
     forget()
     yield
@@ -32,9 +32,11 @@ def fresh_session():
 
 
 def forget():
-    """Puts the session and its seed back to what they are in a new process."""
+    """Puts the session and the settings back to what they are in a new process."""
     flow.clear_default_session()
     flow.config.random_seed(None)
+    flow.config.convolution_algorithm("auto")
+    flow.config.precision("default")
 
 
 @pytest.fixture(scope="session")

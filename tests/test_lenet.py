@@ -19,8 +19,18 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 WEIGHTS = ["conv1", "conv2", "dense1", "dense2"]
 TRACES = {"lenet sgd 0.01 no dropout": 0.0, "lenet sgd 0.01 momentum 0.9 no dropout": 0.9}
 
-#: Allowed relative differences of the loss: steps 0 to 4, 5 to 9, all (golden/README.md).
-TOLERANCES = [(5, 2e-6), (10, 2e-3), (None, 3e-2)]
+#: Allowed relative differences of the loss in the first steps and in all, and of the weights at the
+#: end (golden/README.md). Algorithms that break ties send a pool's gradient elsewhere.
+PLAIN = [(5, 2e-6), (10, 2e-3), (None, 3e-2)]
+BREAKS_TIES = [(1, 2e-6), (5, 1e-2), (None, 1e-1)]
+#: Algorithm of the convolutions, precision, and what the runs are held to.
+ALGORITHMS = [
+    ("direct", "default", PLAIN),
+    ("im2col", "default", PLAIN),
+    ("winograd", "default", BREAKS_TIES),
+    ("auto", "default", BREAKS_TIES),
+    ("auto", "strict", BREAKS_TIES),
+]
 
 
 def train_job_of(momentum, dtype=flow.float32, dropout=0.0):
@@ -66,21 +76,25 @@ def relative_errors(job, images, losses, dtype):
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_the_golden_traces_are_followed(golden_dir, images, name):
+@pytest.mark.parametrize(("algorithm", "precision", "tolerances"), ALGORITHMS)
+def test_the_golden_traces_are_followed(golden_dir, images, name, algorithm, precision, tolerances):
+    flow.config.convolution_algorithm(algorithm)
+    flow.config.precision(precision)
     trace = trace_of(golden_dir, name)
     job = train_job_of(TRACES[name])
     flow.load_variables(flow.checkpoint.get(golden_dir / "lenet_init"))
     errors = relative_errors(job, images, trace["losses"], np.float32)
     assert len(errors) == trace["steps"]
-    for steps, allowed in TOLERANCES:
+    for steps, allowed in tolerances:
         assert max(errors[:steps]) <= allowed
+    weights = tolerances[-1][1]
     variables = flow.get_all_variables()
     for variable, expected in trace["final"].items():
         value = variables[variable].numpy().astype(np.float64)
         magnitude = expected["abs_sum"]
-        assert abs(value.sum() - expected["sum"]) <= 3e-2 * magnitude
-        assert abs(np.abs(value).sum() - magnitude) <= 3e-2 * magnitude
-        assert np.abs(value.ravel()[:4] - expected["first"]).max() <= 1e-2
+        assert abs(value.sum() - expected["sum"]) <= weights * magnitude
+        assert abs(np.abs(value).sum() - magnitude) <= weights * magnitude
+        assert np.abs(value.ravel()[:4] - expected["first"]).max() <= weights / 3
 
 
 def test_a_double_precision_run_is_sharper_still(golden_dir, images):

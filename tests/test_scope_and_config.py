@@ -218,6 +218,19 @@ class TestConfig:
         with pytest.raises(ArgumentTypeError, match=r"config\.cpu_threads: expected int"):
             flow.config.cpu_threads(float(threads))
 
+    @pytest.mark.parametrize(
+        ("setter", "names"),
+        [
+            (flow.config.convolution_algorithm, '"auto", "direct", "winograd", "im2col"'),
+            (flow.config.precision, '"default", "strict"'),
+        ],
+    )
+    def test_choices_of_algorithms(self, setter, names):
+        with pytest.raises(ArgumentError, match=f"expected one of {names}, found 'fast'"):
+            setter("fast")
+        with pytest.raises(ArgumentTypeError, match="expected str, found NoneType"):
+            setter(None)
+
     @pytest.mark.parametrize("seed", ["1", 1.0, True])
     def test_seeds_are_ints(self, seed):
         with pytest.raises(ArgumentTypeError, match=r"config\.random_seed: expected int"):

@@ -134,9 +134,11 @@ class GraphBuilder:
         """
         Adds an operation; returns the numbers of its outputs.
         """
-    def compile(self, /, fuse: bool = True) -> Plan:
+    def compile(
+        self, /, fuse: bool = True, convolution_algorithm: str = "auto", precision: str = "default"
+    ) -> Plan:
         """
-        Plans the graph as it is now.
+        Plans the graph as it is now, under the settings of `flow.config`.
         """
     def constant(
         self, /, name: str, dtype: str, shape: SupportsGetItem[int, SupportsIndex], array: Any

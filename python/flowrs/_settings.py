@@ -1,6 +1,8 @@
-"""Checks that the setters of ``flow.config`` and ``flow.env`` share."""
+"""What ``flow.config`` and ``flow.env`` share: checks, and the settings of plans."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from flowrs.errors import ArgumentTypeError
 from flowrs.session import default_session
@@ -20,3 +22,24 @@ def check(function: str, kind: type, value: object) -> None:
         raise ArgumentTypeError(
             f"{function}: expected {kind.__name__}, found {type(value).__name__}: {value!r}"
         )
+
+
+class Planning(NamedTuple):
+    """What a plan is made under, besides the graph."""
+
+    convolution_algorithm: str = "auto"
+    precision: str = "default"
+
+
+_planning = Planning()
+
+
+def planning() -> Planning:
+    """The settings for the plan of the next call."""
+    return _planning
+
+
+def plan_under(settings: Planning) -> None:
+    """Sets what plans are made under from the next call on."""
+    global _planning
+    _planning = settings

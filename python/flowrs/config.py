@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flowrs import _flowrs
-from flowrs._settings import check, may_change
+from flowrs._settings import check, may_change, plan_under, planning
 from flowrs.errors import ArgumentError, UnsupportedError
 from flowrs.session import set_random_seed
 
@@ -34,6 +34,63 @@ def cpu_threads(threads: int) -> None:
         _flowrs.set_threads(threads)
     except OverflowError as error:
         raise ArgumentError(f"config.cpu_threads: there cannot be {threads} threads") from error
+
+
+_ALGORITHMS = ("auto", "direct", "winograd", "im2col")
+_PRECISIONS = ("default", "strict")
+
+
+def convolution_algorithm(name: str) -> None:
+    """Sets the algorithm of convolutions and their gradients, from the next call of a job on.
+
+    Where an algorithm cannot compute a shape, or not within the bound that ``config.precision``
+    sets, the choice of ``"auto"`` is taken. Winograd's method needs kernels of 3 x 3 or 5 x 5
+    without stride, dilation and groups, and multiples of 16 channels; the direct algorithm computes
+    all but the gradient to the input of strided windows.
+
+    Args:
+        name: ``"auto"`` for the fastest one, ``"direct"``, ``"winograd"`` or ``"im2col"``.
+
+    Raises:
+        ArgumentError: there is no algorithm of this name.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.config.convolution_algorithm("direct")
+        >>> flow.config.convolution_algorithm("auto")
+    """
+    check("config.convolution_algorithm", str, name)
+    _check_choice("config.convolution_algorithm", _ALGORITHMS, name)
+    plan_under(planning()._replace(convolution_algorithm=name))
+
+
+def precision(name: str) -> None:
+    """Sets how exact algorithms must be that add up in another order, from the next call on.
+
+    The measure is the largest error of a plain float32 sum of the same products. By default an
+    algorithm may be off by 12 times as much, with ``"strict"`` by 2.5 times; which algorithms of
+    convolutions that leaves is said in ``ARCHITECTURE.md``.
+
+    Args:
+        name: ``"default"`` or ``"strict"``.
+
+    Raises:
+        ArgumentError: it is neither.
+
+    Example:
+        >>> import flowrs as flow
+        >>> flow.config.precision("strict")
+        >>> flow.config.precision("default")
+    """
+    check("config.precision", str, name)
+    _check_choice("config.precision", _PRECISIONS, name)
+    plan_under(planning()._replace(precision=name))
+
+
+def _check_choice(function: str, choices: tuple[str, ...], name: str) -> None:
+    if name not in choices:
+        known = ", ".join(f'"{choice}"' for choice in choices)
+        raise ArgumentError(f"{function}: expected one of {known}, found {name!r}")
 
 
 def random_seed(seed: int | None) -> None:

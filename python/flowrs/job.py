@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowrs import arrays, datatype, results
+from flowrs._settings import Planning, planning
 from flowrs.blob import Blob
 from flowrs.errors import (
     ArgumentError,
@@ -37,11 +38,15 @@ Signature = tuple[tuple[int, ...], ...]
 
 
 class Compiled:
-    """A job for one signature: its plan, its variables, and the form of its result."""
+    """A job for one signature and one choice of settings: its plan, variables and result."""
 
-    def __init__(self, trace: Trace, form: results.Form, session: Session) -> None:
+    def __init__(
+        self, trace: Trace, form: results.Form, session: Session, settings: Planning
+    ) -> None:
         self.graph = trace.graph
-        self.plan = trace.graph.compile()
+        self.plan = trace.graph.compile(
+            convolution_algorithm=settings.convolution_algorithm, precision=settings.precision
+        )
         self.variables = session.native(name for name, _, _ in self.plan.variables)
         self.form = form
         self.counts_calls = trace.call_count is not None
@@ -92,7 +97,7 @@ class Job:
         self.calls = 0
         self.default_seeds: dict[str, int] = {}
         self.traced: dict[Signature, tuple[Trace, results.Form]] = {}
-        self.compiled: dict[Signature, Compiled] = {}
+        self.compiled: dict[tuple[Signature, Planning], Compiled] = {}
 
     def forget(self) -> None:
         """Drops what was traced."""
@@ -155,19 +160,21 @@ class Job:
             session.start()
         inputs = self._inputs(arguments)
         signature = tuple([array.shape for array in inputs])
-        compiled = self.compiled.get(signature)
+        settings = planning()
+        compiled = self.compiled.get((signature, settings))
         if compiled is None:
-            compiled = self._compile(signature)
+            compiled = self._compile(signature, settings)
         if compiled.counts_calls:
             inputs.append(np.array([self.calls], np.int64))
             self.calls += 1
         return compiled.form.build(compiled.run(inputs))
 
-    def _compile(self, signature: Signature) -> Compiled:
+    def _compile(self, signature: Signature, settings: Planning) -> Compiled:
         with self.session.lock:
             traced = self.traced.get(signature) or self._trace_again(signature)
-            self.compiled[signature] = Compiled(*traced, self.session)
-            return self.compiled[signature]
+            compiled = Compiled(*traced, self.session, settings)
+            self.compiled[signature, settings] = compiled
+            return compiled
 
     def _trace_again(self, signature: Signature) -> tuple[Trace, results.Form]:
         """Traces for other shapes; what the body draws from ``random`` is drawn from a copy."""

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowrs_engine::ops::attributes::{Attribute, Attributes};
+use flowrs_engine::settings::{Precision, parse_convolution};
 use flowrs_engine::types::{dtype_from_name, dtype_name};
 use flowrs_engine::{
     Builder, Constant, Error, Executable, Number, Settings, TensorType, ValueId, grad, ops,
@@ -154,11 +155,22 @@ impl GraphBuilder {
         self.lock().fetch(ValueId::from_index(value)).map_err(engine)
     }
 
-    /// Plans the graph as it is now.
-    #[pyo3(signature = (fuse = true))]
-    fn compile(&self, py: Python<'_>, fuse: bool) -> PyResult<Plan> {
+    /// Plans the graph as it is now, under the settings of `flow.config`.
+    #[pyo3(signature = (fuse = true, convolution_algorithm = "auto", precision = "default"))]
+    fn compile(
+        &self,
+        py: Python<'_>,
+        fuse: bool,
+        convolution_algorithm: &str,
+        precision: &str,
+    ) -> PyResult<Plan> {
         let graph = self.lock().graph().clone();
-        let settings = Settings { fuse, ..Settings::from_environment().map_err(engine)? };
+        let settings = Settings {
+            fuse,
+            convolution: parse_convolution(convolution_algorithm).map_err(engine)?,
+            precision: Precision::parse(precision).map_err(engine)?,
+            ..Settings::from_environment().map_err(engine)?
+        };
         let plan = py.detach(|| flowrs_engine::Plan::new(&graph, settings)).map_err(engine)?;
         Ok(Plan { executable: Executable::new(plan).map_err(engine)? })
     }

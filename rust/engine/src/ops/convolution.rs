@@ -168,16 +168,34 @@ impl ConvolutionInputGradient {
     }
 }
 
-/// The algorithm for a pass, and the working memory that it wants.
+/// The algorithm for a pass: the one that the settings ask for, else the fastest, else the first that
+/// is exact enough.
 fn choose(
     dtype: DType,
     settings: Settings,
     pass: Pass,
     shape: &ConvolutionShape,
 ) -> Result<Algorithm, Error> {
-    with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape)))
+    let fastest: Result<_, Error> =
+        with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape)));
+    let fits = |algorithm: &Algorithm| {
+        algorithm.supports(pass, shape) && settings.precision.allows(*algorithm, pass, shape)
+    };
+    let candidates = [settings.convolution, Some(fastest?), Some(Algorithm::Direct)];
+    Ok(candidates.into_iter().flatten().find(fits).unwrap_or(Algorithm::Im2col))
 }
 
+/// The name under which plans show an algorithm.
+fn named(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Im2col => "im2col",
+        Algorithm::Depthwise => "depthwise",
+        Algorithm::Direct => "direct",
+        Algorithm::Winograd => "winograd",
+    }
+}
+
+/// The working memory that a pass wants.
 fn scratch(lowering: &Lowering<'_>, pass: Pass, shape: &ConvolutionShape) -> Result<usize, Error> {
     let algorithm = choose(lowering.inputs[0].dtype, lowering.settings, pass, shape)?;
     with_float!(lowering.inputs[0].dtype, T => {
@@ -238,6 +256,11 @@ impl Op for Convolution {
         let (geometry, weight) = (self.geometry.clone(), g.ty(w).shape.clone());
         let dw = g.derive(ConvolutionWeightGradient { geometry, weight }, &[x, dy])?;
         Ok(vec![Some(dx), Some(dw)])
+    }
+
+    fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
+        let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
+        choose(lowering.inputs[0].dtype, lowering.settings, Pass::Forward, &shape).map(named)
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
@@ -309,6 +332,11 @@ impl Op for ConvolutionInputGradient {
         Ok(vec![Some(dx), Some(dw)])
     }
 
+    fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
+        let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
+        choose(lowering.inputs[0].dtype, lowering.settings, Pass::InputGradient, &shape).map(named)
+    }
+
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
         let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
         scratch(lowering, Pass::InputGradient, &shape)
@@ -352,6 +380,11 @@ impl Op for ConvolutionWeightGradient {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let [x, _dy] = super::expect_inputs(inputs)?;
         Ok(vec![x.with_shape(self.weight.clone())])
+    }
+
+    fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
+        let shape = self.geometry.shape(&lowering.inputs[0].shape, &self.weight)?;
+        choose(lowering.inputs[0].dtype, lowering.settings, Pass::WeightGradient, &shape).map(named)
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {

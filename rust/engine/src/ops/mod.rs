@@ -104,6 +104,12 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Chooses the kernel; called once, when the plan is made.
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error>;
 
+    /// The algorithm that the kernel takes, where there is a choice.
+    fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
+        let _ = lowering;
+        Ok("")
+    }
+
     /// Bytes of working memory that the kernel wants.
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
         let _ = lowering;

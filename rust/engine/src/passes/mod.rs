@@ -10,6 +10,8 @@ mod unused_positions;
 
 use std::fmt;
 
+use flowrs_kernels::convolution::Algorithm;
+
 use crate::error::Error;
 use crate::graph::{Graph, NodeKind, ValueId};
 use crate::settings::Settings;
@@ -70,9 +72,12 @@ pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Erro
                 graph.verify().map_err(|error| error.within(rule.name))?;
             }
         }
-        graph = dead::remove(&layout::channels_last(&graph)?);
-        if cfg!(debug_assertions) {
-            graph.verify().map_err(|error| error.within("channels last"))?;
+        // im2col reads and writes the one order that the user has.
+        if settings.convolution != Some(Algorithm::Im2col) {
+            graph = dead::remove(&layout::channels_last(&graph)?);
+            if cfg!(debug_assertions) {
+                graph.verify().map_err(|error| error.within("channels last"))?;
+            }
         }
     }
     Ok((graph, notes))

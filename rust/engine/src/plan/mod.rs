@@ -147,13 +147,17 @@ fn node_step(
     let lowering = Lowering { in_place, ..lowering(graph, node, settings) };
     let kernel = op.lower(&lowering).map_err(|error| error.within(&node.name))?;
     let slot = |value: &ValueId| placement.slot(graph, *value);
-    let attributes = op.attributes();
+    let mut description = match op.attributes() {
+        attributes if attributes.is_empty() => op.name().to_owned(),
+        attributes => format!("{}[{attributes}]", op.name()),
+    };
+    match op.algorithm(&lowering)? {
+        "" => {}
+        algorithm => description += &format!(" by {algorithm}"),
+    }
     Ok(Some(PlannedStep {
         name: node.name.clone(),
-        description: match attributes.is_empty() {
-            true => op.name().to_owned(),
-            false => format!("{}[{attributes}]", op.name()),
-        },
+        description,
         kernel,
         inputs: node.inputs.iter().map(slot).collect(),
         outputs: node.outputs.iter().map(slot).collect(),

@@ -3,6 +3,7 @@
 //! What is computed is the cross-correlation, as everywhere in machine learning. A pass takes its
 //! working memory from the caller: [`scratch_elements`] says how much, by the shape alone.
 
+mod accuracy;
 mod depthwise;
 mod direct;
 mod im2col;
