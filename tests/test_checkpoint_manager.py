@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -222,6 +223,38 @@ class TestSafety:
         monkeypatch.setattr(_leftovers, "remove", watch)
         manager.save(2, var_dict=W)
         assert seen == [("step_00000001", [1, 2])]
+
+    def test_a_save_in_the_background_removes_when_it_is_done(self, tmp_path, monkeypatch):
+        manager = Manager(tmp_path, keep_last=1)
+        save_all(manager, [1])
+        removed, go_on = threading.Event(), threading.Event()
+        remove = _leftovers.remove
+
+        def watch(path):
+            assert steps(manager) == [1, 2]
+            removed.set()
+            assert go_on.wait(60)
+            remove(path)
+
+        monkeypatch.setattr(_leftovers, "remove", watch)
+        values = {"w": np.ones(2, np.float32)}
+        pending = manager.save(2, var_dict=values, background=True)
+        values["w"][:] = -1
+        assert removed.wait(60) and not pending.done
+        go_on.set()
+        pending.wait()
+        assert steps(manager) == [2] and pending.path == manager.latest()
+        assert flow.load(pending.path, verify=True)["w"].numpy().tolist() == [1, 1]
+
+    def test_a_save_that_fails_in_the_background_removes_nothing(self, tmp_path):
+        manager = Manager(tmp_path, keep_last=1)
+        save_all(manager, [1])
+        (tmp_path / "step_00000002").mkdir()
+        (tmp_path / "step_00000002" / "mine").write_text("")
+        pending = manager.save(2, var_dict=W, background=True)
+        with pytest.raises(CheckpointExistsError):
+            pending.wait()
+        assert steps(manager) == [1]
 
     def test_a_failed_save_removes_nothing(self, tmp_path):
         manager = Manager(tmp_path, keep_last=1, keep_best=("loss", "min"))

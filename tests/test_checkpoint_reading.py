@@ -265,7 +265,7 @@ def test_nothing_is_left_of_opening_again_and_again(path):
     for _ in range(10):
         use()
     files, mappings = counts()
-    for _ in range(3000):
+    for _ in range(10_000):
         use()
     files_after, mappings_after = counts()
     assert files_after <= files and mappings_after <= mappings + 20

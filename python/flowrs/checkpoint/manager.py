@@ -11,12 +11,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from flowrs import _leftovers
 from flowrs.checkpoint.loading import load_variables
 from flowrs.checkpoint.reading import get
-from flowrs.checkpoint.saving import save
+from flowrs.checkpoint.saving import PendingSave, save, save_in_background, save_options
 from flowrs.checkpoint.values import Value, check_path
 from flowrs.errors import (
     ArgumentError,
@@ -121,6 +121,7 @@ class CheckpointManager:
         self._prefix = prefix
         self._name = re.compile(re.escape(prefix) + r"(\d+)")
 
+    @overload
     def save(
         self,
         step: int,
@@ -129,7 +130,31 @@ class CheckpointManager:
         *,
         metadata: Mapping[str, Any] | None = None,
         overwrite: bool = False,
-    ) -> str:
+        background: Literal[False] = False,
+    ) -> str: ...
+
+    @overload
+    def save(
+        self,
+        step: int,
+        metrics: Mapping[str, float] | None = None,
+        var_dict: Mapping[str, Value] | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        background: Literal[True],
+    ) -> PendingSave: ...
+
+    def save(
+        self,
+        step: int,
+        metrics: Mapping[str, float] | None = None,
+        var_dict: Mapping[str, Value] | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        background: bool = False,
+    ) -> str | PendingSave:
         """Saves a checkpoint; when it is durable, removes what is superfluous.
 
         Args:
@@ -138,9 +163,11 @@ class CheckpointManager:
             var_dict: what to save, as for ``flow.checkpoint.save``; all variables by default.
             metadata: as for ``flow.checkpoint.save``.
             overwrite: whether to replace the checkpoint of this step, if there is one.
+            background: whether the values are only copied now, and the rest is done while the
+                program goes on.
 
         Returns:
-            The path of the checkpoint.
+            The path of the checkpoint; with ``background``, the save that is going on.
 
         Raises:
             ArgumentError: the metric of ``keep_best`` is missing, or the step is negative.
@@ -168,7 +195,11 @@ class CheckpointManager:
             # Its name may have other digits.
             if other.step == number and overwrite:
                 path = other.path
-        save(path, var_dict, metadata={**(metadata or {}), _RECORD: record}, overwrite=overwrite)
+        noted = {**(metadata or {}), _RECORD: record}
+        if background:
+            options = save_options(overwrite=overwrite, metadata=noted)
+            return save_in_background(path, var_dict, options, then=self.prune)
+        save(path, var_dict, metadata=noted, overwrite=overwrite)
         self.prune()
         return path
 

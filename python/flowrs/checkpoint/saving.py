@@ -39,7 +39,7 @@ Durability = Literal["full", "rename", "none"]
 _Entry = tuple[str, str, list[int], Variable | CheckpointEntry | tuple[Array, bool]]
 
 
-class _Options(TypedDict):
+class Options(TypedDict):
     """How to save, as the native side takes it."""
 
     overwrite: bool
@@ -130,20 +130,44 @@ def save(
         ...     sorted(os.listdir(path))
         ['snapshot_done', 'w']
     """
-    values: Mapping[str, Value] = get_all_variables() if var_dict is None else var_dict
-    check_values(values, "checkpoint.save")
-    options = _options(durability, checksum)
-    options["overwrite"] = bool(overwrite)
-    options["metadata"] = _metadata_text(metadata)
+    options = save_options(durability, checksum, overwrite=overwrite, metadata=metadata)
     if link_unchanged_from is not None:
         options["link_unchanged_from"] = check_path(link_unchanged_from, "save")
+    if background:
+        return save_in_background(path, var_dict, options)
+    save_checkpoint(check_path(path, "save"), _entries_to_save(var_dict), options)
+    return None
+
+
+def save_in_background(
+    path: Path,
+    var_dict: Mapping[str, Value] | None,
+    options: Options,
+    then: Callable[[], object] | None = None,
+) -> PendingSave:
+    """Copies the values, and begins to save them.
+
+    Args:
+        path: as for ``save``.
+        var_dict: as for ``save``.
+        options: how to save.
+        then: what is done, in the background too, when the checkpoint is there.
+    """
     text = check_path(path, "save")
-    entries = _entries(values)
-    if not background:
-        save_checkpoint(text, entries, options)
-        return None
-    staged = StagedVariables(entries)
-    return PendingSave(text, lambda: staged.save(text, options))
+    staged = StagedVariables(_entries_to_save(var_dict))
+
+    def work() -> None:
+        staged.save(text, options)
+        if then is not None:
+            then()
+
+    return PendingSave(text, work)
+
+
+def _entries_to_save(var_dict: Mapping[str, Value] | None) -> list[_Entry]:
+    values: Mapping[str, Value] = get_all_variables() if var_dict is None else var_dict
+    check_values(values, "checkpoint.save")
+    return _entries(values)
 
 
 def update(
@@ -180,7 +204,7 @@ def update(
         array([1., 1.])
     """
     check_values(values, "checkpoint.update")
-    options = _options(durability, checksum)
+    options = save_options(durability, checksum)
     edit_checkpoint(check_path(path, "update"), _entries(values), {}, set(), options)
 
 
@@ -214,7 +238,7 @@ def rename(path: Path, names: Mapping[str, str], *, durability: Durability = "fu
         )
     for name in texts:
         check_name(name)
-    options = _options(durability, True)
+    options = save_options(durability, True)
     edit_checkpoint(check_path(path, "rename"), [], dict(names), set(), options)
 
 
@@ -244,17 +268,24 @@ def drop(path: Path, names: str | Iterable[str], *, durability: Durability = "fu
     dropped = set(check_texts(names, "checkpoint.drop"))
     for name in dropped:
         check_name(name)
-    edit_checkpoint(check_path(path, "drop"), [], {}, dropped, _options(durability, True))
+    edit_checkpoint(check_path(path, "drop"), [], {}, dropped, save_options(durability, True))
 
 
-def _options(durability: str, checksum: bool) -> _Options:
+def save_options(
+    durability: str = "full",
+    checksum: bool = True,
+    *,
+    overwrite: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> Options:
+    """How to save, as the native side takes it."""
     if not isinstance(durability, str):
         raise ArgumentTypeError(f"durability must be text, not {durability!r:.80}")
     return {
-        "overwrite": False,
+        "overwrite": bool(overwrite),
         "durability": durability,
         "checksum": bool(checksum),
-        "metadata": None,
+        "metadata": _metadata_text(metadata),
         "link_unchanged_from": None,
     }
 

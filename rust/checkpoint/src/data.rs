@@ -9,6 +9,9 @@ use crate::error::Result;
 /// Bytes that are written, read or hashed at once.
 pub(crate) const PIECE: usize = 4 << 20;
 
+/// Bytes that stay in a core's own cache, so that what is hashed is read from memory only once.
+pub(crate) const CACHED: usize = 256 << 10;
+
 /// The elements of a variable, row-major and little-endian.
 #[derive(Clone, Copy)]
 pub enum Data<'a> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::checksum::{Checksum, Hasher};
-use crate::data::{Data, PIECE};
+use crate::data::{CACHED, Data, PIECE};
 use crate::error::{Error, Result};
 use crate::format::{MAX_META_BYTES, Meta};
 use crate::parallel;
@@ -114,8 +114,8 @@ impl Entry {
         self.open().map(drop)
     }
 
-    /// Maps the elements into memory; none of them is read before it is touched. Where the system
-    /// allows no more mappings, the elements are read instead.
+    /// Maps the elements into memory; none of them is read before it is touched. Where the process
+    /// has no room for more mappings, the elements are read instead.
     ///
     /// # Errors
     ///
@@ -126,9 +126,10 @@ impl Entry {
         if self.size == 0 {
             return Ok(Mapping::empty());
         }
-        match file.map(self.length()?, mode) {
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => self.read(1),
-            result => result.map_err(Error::io(&self.path_of_out(), "map")),
+        let mapped = Mapping::of_file(file.as_ref(), self.length()?, mode);
+        match mapped.map_err(Error::io(&self.path_of_out(), "map"))? {
+            Some(mapping) => Ok(mapping),
+            None => self.read(1),
         }
     }
 
@@ -189,9 +190,9 @@ impl Entry {
         let Some(expected) = self.checksum else { return Ok(false) };
         let file = self.open()?;
         let (mut hasher, length) = (Hasher::default(), self.length()?);
-        let mut buffer = vec![0; PIECE.min(length)];
-        for offset in (0..length).step_by(PIECE) {
-            let piece = &mut buffer[..PIECE.min(length - offset)];
+        let mut buffer = vec![0; CACHED.min(length)];
+        for offset in (0..length).step_by(CACHED) {
+            let piece = &mut buffer[..CACHED.min(length - offset)];
             self.read_from(file.as_ref(), offset as u64, piece)?;
             hasher.update(piece);
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::{Mmap, MmapMut};
 
@@ -267,7 +268,11 @@ pub enum MapMode {
 /// ends the process (`SIGBUS`). Nothing in this crate ever shortens a file or writes into one
 /// that exists.
 #[derive(Debug)]
-pub struct Mapping(Memory);
+pub struct Mapping {
+    memory: Memory,
+    /// Held by the mapping of a file that was asked for by [`Mapping::of_file`].
+    _place: Option<Place>,
+}
 
 #[derive(Debug)]
 enum Memory {
@@ -276,11 +281,51 @@ enum Memory {
     Owned(Vec<u8>),
 }
 
+/// The most files that are mapped at once. A process can have about twice as many mappings on Linux;
+/// one that has them all cannot even start a thread any more.
+pub(crate) const MOST_MAPPED: usize = 1 << 15;
+
+/// How many files are mapped.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// One of [`MOST_MAPPED`], until it is dropped.
+#[derive(Debug)]
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        let before = MAPPED.fetch_add(1, Ordering::Relaxed);
+        // Without room, the new one is dropped and counted back here.
+        Some(Self).filter(|_| before < MOST_MAPPED)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        MAPPED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Mapping {
+    /// Maps the first `length` bytes of a file; `None` where the process has no room for one mapping
+    /// more.
+    pub(crate) fn of_file(
+        file: &dyn File,
+        length: usize,
+        mode: MapMode,
+    ) -> io::Result<Option<Self>> {
+        let Some(place) = Place::take() else { return Ok(None) };
+        match file.map(length, mode) {
+            Ok(mapping) => Ok(Some(Self { _place: Some(place), ..mapping })),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The bytes for writing, if the mapping is copy-on-write (or empty).
     #[must_use]
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
-        match &mut self.0 {
+        match &mut self.memory {
             Memory::Shared(_) => None,
             Memory::Private(bytes) => Some(bytes),
             Memory::Owned(bytes) => Some(bytes),
@@ -298,29 +343,35 @@ impl Mapping {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         bytes.resize(length, 0);
-        Ok(Self(Memory::Owned(bytes)))
+        Ok(Self::from(Memory::Owned(bytes)))
     }
 
     /// A mapping of nothing: systems refuse to map zero bytes.
-    pub(crate) const fn empty() -> Self {
-        Self(Memory::Owned(Vec::new()))
+    pub(crate) fn empty() -> Self {
+        Memory::Owned(Vec::new()).into()
     }
 
     #[cfg(test)]
-    pub(crate) const fn owned(bytes: Vec<u8>) -> Self {
-        Self(Memory::Owned(bytes))
+    pub(crate) fn owned(bytes: Vec<u8>) -> Self {
+        Memory::Owned(bytes).into()
+    }
+}
+
+impl From<Memory> for Mapping {
+    fn from(memory: Memory) -> Self {
+        Self { memory, _place: None }
     }
 }
 
 impl From<Mmap> for Mapping {
     fn from(bytes: Mmap) -> Self {
-        Self(Memory::Shared(bytes))
+        Memory::Shared(bytes).into()
     }
 }
 
 impl From<MmapMut> for Mapping {
     fn from(bytes: MmapMut) -> Self {
-        Self(Memory::Private(bytes))
+        Memory::Private(bytes).into()
     }
 }
 
@@ -328,7 +379,7 @@ impl Deref for Mapping {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
+        match &self.memory {
             Memory::Shared(bytes) => bytes,
             Memory::Private(bytes) => bytes,
             Memory::Owned(bytes) => bytes,

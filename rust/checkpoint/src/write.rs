@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::checksum::{Checksum, Hasher};
-use crate::data::Data;
+use crate::data::{CACHED, Data, PIECE};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::names;
@@ -14,7 +14,7 @@ use crate::parallel;
 use crate::save::{Durability, Kept, SaveOptions, Variable};
 use crate::storage::Storage;
 
-/// From how many bytes on the disk is told to begin with them.
+/// From how many bytes on the disk is told to begin with the end of a file.
 const FLUSHED: usize = 1 << 20;
 
 /// Files and directories that a save has made; directories follow those that they are in.
@@ -63,13 +63,20 @@ impl Made {
             self.files.push(path.clone());
         }
         let mut file = created.map_err(Error::io(&path, "write"))?;
+        let mut waiting = 0;
         pieces(&mut |piece| {
             file.write(piece).map_err(Error::io(&path, "write"))?;
-            if flush && piece.len() >= FLUSHED {
+            waiting += piece.len();
+            if flush && waiting >= PIECE {
                 file.start_flush();
+                waiting = 0;
             }
             Ok(())
-        })
+        })?;
+        if flush && waiting >= FLUSHED {
+            file.start_flush();
+        }
+        Ok(())
     }
 
     fn append(&mut self, mut other: Self) {
@@ -258,11 +265,12 @@ impl Writer<'_> {
         let mut hasher = hash.then(Hasher::default);
         let flush = self.options.durability == Durability::Full;
         let pieces = |write: &mut dyn FnMut(&[u8]) -> Result<()>| {
-            data.for_each_piece(|piece| {
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(piece);
-                }
-                write(piece)
+            data.for_each_piece(|piece| match &mut hasher {
+                Some(hasher) => piece.chunks(CACHED).try_for_each(|part| {
+                    hasher.update(part);
+                    write(part)
+                }),
+                None => write(piece),
             })
         };
         made.pieces(self.storage, path, data.length(), pieces, flush)?;

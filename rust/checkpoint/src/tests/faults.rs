@@ -8,6 +8,7 @@ use crate::{Error, Opened, SaveOptions, Storage, Variable, open, save};
 
 const NO_SPACE: i32 = 28;
 const INPUT_OUTPUT: i32 = 5;
+const OVER_QUOTA: i32 = 122;
 
 /// What is there before, and where to save.
 const SCENES: [(&[&str], &str); 4] = [
@@ -42,7 +43,7 @@ fn a_save_that_fails_anywhere_leaves_nothing_behind() {
         assert!(operations > 40, "{operations} operations are too few to be the whole save");
 
         for at in 0..operations {
-            for errno in [NO_SPACE, INPUT_OUTPUT] {
+            for errno in [NO_SPACE, OVER_QUOTA, INPUT_OUTPUT] {
                 let fault = Fault { at, lasting: false, errno };
                 let storage = SimulatedStorage::on(initial.clone(), Some(fault));
                 let error = save(&storage, path, &variables(&data), &SaveOptions::default())
@@ -113,9 +114,11 @@ fn opening_reports_every_fault() {
 
 #[test]
 fn a_full_disk_says_what_to_do() {
-    let fault = Fault { at: 6, lasting: false, errno: NO_SPACE };
-    let storage = SimulatedStorage::on(prepared(&[]).disk(), Some(fault));
-    let error = save(&storage, Path::new("/a"), &variables(&[1]), &SaveOptions::default())
-        .expect_err("the disk is full");
-    assert!(error.to_string().contains("free some space"), "{error}");
+    for errno in [NO_SPACE, OVER_QUOTA] {
+        let fault = Fault { at: 6, lasting: false, errno };
+        let storage = SimulatedStorage::on(prepared(&[]).disk(), Some(fault));
+        let error = save(&storage, Path::new("/a"), &variables(&[1]), &SaveOptions::default())
+            .expect_err("the disk is full");
+        assert!(error.to_string().contains("free some space"), "{error}");
+    }
 }

@@ -25,6 +25,8 @@ fn legal_names_come_back() {
         vec!["x/out", "x/meta"],
         vec!["Weight", "weight", "L/a", "l/b", "x", "x/Meta"],
         vec!["SNAPSHOT_DONE", "flowrs.json"],
+        // The same letter, in one character and in two.
+        vec!["caf\u{e9}", "cafe\u{301}"],
         vec![".hidden", "two words", "...", "tr\u{e4}ge", "new\nline", "*?<>|", "-"],
         vec![&long, &deep],
     ] {
