@@ -403,6 +403,42 @@ class TestInputs:
         if np.dtype(dtype).itemsize > 1:
             assert not misaligned.flags.aligned
 
+    def test_a_later_call_checks_as_the_first_one(self):
+        job = self.identity(flow.float32)
+        for _ in range(2):
+            np.testing.assert_array_equal(job(x23), x23)
+        for array in (
+            x23.astype(np.float64),
+            np.asfortranarray(x23),
+            x23.astype(">f4"),
+            x23.view(np.matrix),
+        ):
+            np.testing.assert_array_equal(job(array), x23)
+            np.testing.assert_array_equal(job(x23), x23)
+        for wrong in (x23[:1], x23.reshape(6), x23.reshape(3, 2)):
+            with pytest.raises(ShapeError, match=r"argument x: expected shape \(2, 3\)"):
+                job(wrong)
+        for wrong in (x23.tolist(), memoryview(x23), None):
+            with pytest.raises(ArgumentTypeError, match="expected a NumPy array"):
+                job(wrong)
+        for arguments in ((), (x23, x23)):
+            with pytest.raises(ArgumentTypeError, match=r"takes 1 arguments \(x\), found"):
+                job(*arguments)
+        with pytest.raises(ArgumentTypeError, match="takes positional arguments only"):
+            job(x=x23)
+        np.testing.assert_array_equal(job(x23), x23)
+        flow.clear_default_session()
+        with pytest.raises(SessionError, match="belongs to a session that was cleared"):
+            job(x23)
+
+    def test_later_results_are_fresh_arrays(self):
+        job = self.identity(flow.float32)
+        first, second, third = job(x23), job(x23 + 1), job(x23 + 2)
+        second += 1
+        np.testing.assert_array_equal(first, x23)
+        np.testing.assert_array_equal(second, x23 + 2)
+        np.testing.assert_array_equal(third, x23 + 2)
+
     def test_broadcast_and_memory_mapped_arrays(self, tmp_path):
         job = self.identity(flow.float32)
         np.testing.assert_array_equal(

@@ -11,6 +11,7 @@ from typing import Any, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "Call",
     "CheckpointEntry",
     "GraphBuilder",
     "Mapping",
@@ -32,6 +33,30 @@ __all__ = [
     "threads",
     "verify_entries",
 ]
+
+@final
+class Call:
+    """
+    What the calls of a job with one signature run: a plan, its variables, and new arrays for the
+    results. It takes arrays as they should be, and leaves all others to its caller.
+    """
+    def __new__(
+        cls,
+        /,
+        plan: Plan,
+        variables: SupportsGetItem[int, Variable],
+        results: SupportsGetItem[int, tuple[Any, Any]],
+        empty: Any,
+        array: type,
+    ) -> Call:
+        """
+        A call of `plan`; each of `results` has the shape and the dtype of one array.
+        """
+    def run(self, /, arguments: Any) -> list[Any] | None:
+        """
+        Runs the plan over a tuple of arrays and returns the results; None where one is not an array
+        of its input's type and shape that can be read in place.
+        """
 
 @disjoint_base
 class CheckpointEntry:

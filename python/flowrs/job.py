@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowrs import arrays, datatype, results
+from flowrs._flowrs import Call
 from flowrs._settings import Planning, planning
 from flowrs.blob import Blob
 from flowrs.errors import (
@@ -27,7 +28,7 @@ from flowrs.errors import (
 from flowrs.function_config import FunctionConfig
 from flowrs.optimizer.base import trainable_variables
 from flowrs.session import Session, default_session, refuse_inside_a_job
-from flowrs.trace import Trace, TrainingRequest
+from flowrs.trace import Trace, TrainingRequest, active_trace
 from flowrs.typing import Annotation, Placeholder, parse_parameter, parse_return
 
 Array = npt.NDArray[Any]
@@ -50,9 +51,13 @@ class Compiled:
         self.variables = session.native(name for name, _, _ in self.plan.variables)
         self.form = form
         self.counts_calls = trace.call_count is not None
+        self.settings = settings
         self.outputs = [
             (tuple(shape), datatype.from_name(name).numpy) for name, shape in self.plan.outputs
         ]
+        self.call = Call(self.plan, self.variables, self.outputs, np.empty, np.ndarray).run
+        #: Whether ``call`` can do everything: scalars and the number of the call need more.
+        self.is_direct = not self.counts_calls and all(shape for shape, _ in self.outputs)
 
     def run(self, inputs: list[Array]) -> list[Array]:
         """Runs the plan once."""
@@ -94,13 +99,17 @@ class Job:
             for leaf in annotation.leaves()
             if leaf.placeholder is not None
         ]
+        self.takes_arrays = all(annotation.kind == "Numpy" for _, annotation in self.parameters)
         self.calls = 0
         self.default_seeds: dict[str, int] = {}
         self.traced: dict[Signature, tuple[Trace, results.Form]] = {}
         self.compiled: dict[tuple[Signature, Planning], Compiled] = {}
+        #: What the last call ran, if another one may run it without any of the checks again.
+        self.latest: Compiled | None = None
 
     def forget(self) -> None:
         """Drops what was traced."""
+        self.latest = None
         self.traced.clear()
         self.compiled.clear()
 
@@ -145,6 +154,20 @@ class Job:
 
     def __call__(self, *arguments: Any) -> Any:
         """Feeds the arrays, runs, and gives the result in the annotated form."""
+        latest = self.latest
+        if (
+            latest is not None
+            and latest.settings is planning()
+            and self.session is default_session()
+            and active_trace() is None
+        ):
+            found = latest.call(arguments)
+            if found is not None:
+                return latest.form.build(found)
+        return self._call(arguments)
+
+    def _call(self, arguments: tuple[Any, ...]) -> Any:
+        """A call with all checks, which may trace and plan."""
         refuse_inside_a_job(f"job {self.name} can only be called")
         session = self.session
         if session is not default_session():
@@ -167,6 +190,7 @@ class Job:
         if compiled.counts_calls:
             inputs.append(np.array([self.calls], np.int64))
             self.calls += 1
+        self.latest = compiled if self.takes_arrays and compiled.is_direct else None
         return compiled.form.build(compiled.run(inputs))
 
     def _compile(self, signature: Signature, settings: Planning) -> Compiled:

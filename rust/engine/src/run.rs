@@ -43,13 +43,16 @@ struct Workspace {
     _arena: AlignedBytes,
     buffers: Vec<Buffer>,
     patches: Vec<(usize, Place)>,
+    /// Empty between runs: the memory for the variables that a run holds.
+    held: Vec<Held<'static>>,
 }
 
 // SAFETY: the raw pointers point into `_arena`, which the workspace owns, into the plan's
-// constants, which live as long, or are overwritten at the start of each run.
+// constants, which live as long, or are overwritten at the start of each run. `held` is empty.
 unsafe impl Send for Workspace {}
 
 /// A variable held for a run.
+#[derive(Debug)]
 enum Held<'a> {
     Read(ReadGuard<'a>),
     Write(WriteGuard<'a>),
@@ -86,16 +89,22 @@ impl Executable {
         parallel: &dyn Parallel,
     ) -> Result<(), Error> {
         self.check(inputs, variables, outputs)?;
-        let planned = self.plan.variables.iter();
-        let held: Vec<Held<'a>> = planned
-            .zip(variables)
-            .map(|(planned, variable)| match planned.updated {
-                true => Held::Write(variable.write()),
-                false => Held::Read(variable.read()),
-            })
-            .collect();
         let mut workspace = self.workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held: Vec<Held<'a>> = std::mem::take(&mut workspace.held);
+        let planned = self.plan.variables.iter();
+        held.extend(planned.zip(variables).map(|(planned, variable)| match planned.updated {
+            true => Held::Write(variable.write()),
+            false => Held::Read(variable.read()),
+        }));
         workspace.patch(inputs, &held, outputs);
+        let outcome = self.run_steps(&workspace, parallel);
+        held.clear();
+        // There is nothing in it, and so nothing that is borrowed: its memory is kept.
+        workspace.held = held.into_iter().map(|_| unreachable!("it was cleared")).collect();
+        outcome
+    }
+
+    fn run_steps(&self, workspace: &Workspace, parallel: &dyn Parallel) -> Result<(), Error> {
         let mut rest = workspace.buffers.as_slice();
         for step in &self.plan.steps {
             let (ins, tail) = rest.split_at(step.inputs.len());
@@ -111,7 +120,6 @@ impl Executable {
             let context = unsafe { Step::new(ins, outs, scratch, step.updates, parallel) };
             (step.kernel)(&context).map_err(|error| error.within(&step.name))?;
         }
-        drop(held);
         Ok(())
     }
 
@@ -135,10 +143,10 @@ impl Executable {
             }
         }
         for (number, (ty, input)) in plan.inputs.iter().zip(inputs).enumerate() {
-            check_array(&format!("input {number}"), ty, input.dtype, input.bytes)?;
+            check_array(("input", number), ty, input.dtype, input.bytes)?;
         }
         for (number, (ty, output)) in plan.outputs.iter().zip(outputs).enumerate() {
-            check_array(&format!("output {number}"), ty, output.dtype, output.bytes)?;
+            check_array(("output", number), ty, output.dtype, output.bytes)?;
         }
         for (planned, variable) in plan.variables.iter().zip(variables) {
             if planned.name != variable.name() || planned.ty != *variable.ty() {
@@ -153,18 +161,23 @@ impl Executable {
     }
 }
 
-fn check_array(what: &str, ty: &TensorType, dtype: DType, bytes: &[u8]) -> Result<(), Error> {
+fn check_array(
+    (what, number): (&str, usize),
+    ty: &TensorType,
+    dtype: DType,
+    bytes: &[u8],
+) -> Result<(), Error> {
     if dtype != ty.dtype || bytes.len() != ty.bytes() {
         let (wanted, found) = (ty.bytes(), bytes.len());
         return Err(Error::Argument(format!(
-            "{what} must be {ty} ({wanted} bytes); found {} bytes of {}",
+            "{what} {number} must be {ty} ({wanted} bytes); found {} bytes of {}",
             found,
             crate::types::dtype_name(dtype)
         )));
     }
     match bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(dtype.size()) {
         true => Ok(()),
-        false => Err(Error::Argument(format!("{what} is not aligned for its type"))),
+        false => Err(Error::Argument(format!("{what} {number} is not aligned for its type"))),
     }
 }
 
@@ -186,7 +199,7 @@ impl Workspace {
             }
             buffers.push(buffer);
         }
-        Ok(Self { _arena: arena, buffers, patches })
+        Ok(Self { _arena: arena, buffers, patches, held: vec![] })
     }
 
     /// Fills in the memory that is the caller's or a variable's in this run.

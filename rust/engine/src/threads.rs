@@ -10,7 +10,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 
 use flowrs_kernels::Parallel;
@@ -287,6 +287,21 @@ pub fn pool() -> Arc<Pool> {
         return Arc::clone(&current.pool);
     }
     replace(current)
+}
+
+/// The process' pool for one run, asked for when there is work to share: small runs have none.
+#[derive(Debug, Default)]
+pub struct Lazy {
+    pool: OnceLock<Arc<Pool>>,
+}
+
+impl Parallel for Lazy {
+    fn for_each(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        match count {
+            0 | 1 => (0..count).for_each(task),
+            _ => self.pool.get_or_init(pool).for_each(count, task),
+        }
+    }
 }
 
 /// Installs a new pool in place of `old`, unless another thread was faster.

@@ -2,7 +2,7 @@
 //!
 //! The Python side makes arrays native, aligned and C-contiguous; here it is checked again.
 
-use flowrs_engine::DType;
+use flowrs_engine::{DType, TensorType};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
 
@@ -47,6 +47,13 @@ impl Array {
                 String::from_utf8_lossy(format)
             ))),
         }
+    }
+
+    /// Whether the array has this type and shape, and is aligned for it.
+    pub(crate) fn is(&self, ty: &TensorType) -> bool {
+        self.0.shape() == ty.shape
+            && self.dtype().is_ok_and(|dtype| dtype == ty.dtype)
+            && self.bytes().as_ptr().addr().is_multiple_of(ty.dtype.size())
     }
 
     /// The elements' bytes. Who holds the array must not let others write it meanwhile.

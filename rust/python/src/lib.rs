@@ -26,7 +26,7 @@ mod _flowrs {
     #[pymodule_export]
     use crate::loading::{check_entries, load_values};
     #[pymodule_export]
-    use crate::plan::Plan;
+    use crate::plan::{Call, Plan};
     #[pymodule_export]
     use crate::saving::{StagedVariables, edit_checkpoint, save_checkpoint};
     #[pymodule_export]

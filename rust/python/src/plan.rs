@@ -1,9 +1,12 @@
 //! Plans for Python.
 
+use std::sync::Arc;
+
 use flowrs_engine::run::{Input, Output};
 use flowrs_engine::types::dtype_name;
 use flowrs_engine::{Executable, TensorType, threads};
 use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
 
 use crate::arrays::{Array, overlap};
 use crate::errors::{ArgumentError, engine};
@@ -57,27 +60,104 @@ impl Plan {
         outputs: Vec<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let inputs = inputs.iter().map(Array::new).collect::<PyResult<Vec<_>>>()?;
-        let mut outputs = outputs.iter().map(Array::writable).collect::<PyResult<Vec<_>>>()?;
-        for (number, output) in outputs.iter().enumerate() {
-            let others = inputs.iter().chain(&outputs[..number]);
-            if { others }.any(|other| overlap(other.bytes(), output.bytes())) {
-                return Err(ArgumentError::new_err(format!("output {number} overlaps an array")));
-            }
-        }
-        let inputs = inputs
-            .iter()
-            .map(|array| Ok(Input { dtype: array.dtype()?, bytes: array.bytes() }))
-            .collect::<PyResult<Vec<_>>>()?;
-        let mut outputs = outputs
-            .iter_mut()
-            .map(|array| Ok(Output { dtype: array.dtype()?, bytes: array.bytes_mut() }))
-            .collect::<PyResult<Vec<_>>>()?;
+        let outputs = outputs.iter().map(Array::writable).collect::<PyResult<Vec<_>>>()?;
         let variables: Vec<_> = variables.iter().map(|variable| &*variable.inner).collect();
-        py.detach(|| self.executable.run(&inputs, &variables, &mut outputs, &*threads::pool()))
-            .map_err(engine)
+        run(py, &self.executable, &inputs, &variables, outputs)
     }
 
     fn __str__(&self) -> String {
         self.executable.plan().to_string()
+    }
+}
+
+/// Runs a plan over arrays.
+fn run(
+    py: Python<'_>,
+    executable: &Executable,
+    inputs: &[Array],
+    variables: &[&flowrs_engine::Variable],
+    mut outputs: Vec<Array>,
+) -> PyResult<()> {
+    for (number, output) in outputs.iter().enumerate() {
+        let others = inputs.iter().chain(&outputs[..number]);
+        if { others }.any(|other| overlap(other.bytes(), output.bytes())) {
+            return Err(ArgumentError::new_err(format!("output {number} overlaps an array")));
+        }
+    }
+    let inputs = inputs
+        .iter()
+        .map(|array| Ok(Input { dtype: array.dtype()?, bytes: array.bytes() }))
+        .collect::<PyResult<Vec<_>>>()?;
+    let mut outputs = outputs
+        .iter_mut()
+        .map(|array| Ok(Output { dtype: array.dtype()?, bytes: array.bytes_mut() }))
+        .collect::<PyResult<Vec<_>>>()?;
+    py.detach(|| executable.run(&inputs, variables, &mut outputs, &threads::Lazy::default()))
+        .map_err(engine)
+}
+
+/// What the calls of a job with one signature run: a plan, its variables, and new arrays for the
+/// results. It takes arrays as they should be, and leaves all others to its caller.
+#[pyclass(frozen, module = "flowrs._flowrs")]
+pub(crate) struct Call {
+    plan: Py<Plan>,
+    variables: Vec<Arc<flowrs_engine::Variable>>,
+    /// Shape and dtype of each result, with which `empty` makes its array.
+    results: Vec<(Py<PyAny>, Py<PyAny>)>,
+    /// `numpy.empty`.
+    empty: Py<PyAny>,
+    /// `numpy.ndarray`.
+    array: Py<PyType>,
+}
+
+#[pymethods]
+impl Call {
+    /// A call of `plan`; each of `results` has the shape and the dtype of one array.
+    #[new]
+    fn new(
+        plan: Py<Plan>,
+        variables: Vec<PyRef<'_, Variable>>,
+        results: Vec<(Py<PyAny>, Py<PyAny>)>,
+        empty: Py<PyAny>,
+        array: Py<PyType>,
+    ) -> Self {
+        let variables = variables.iter().map(|variable| Arc::clone(&variable.inner)).collect();
+        Self { plan, variables, results, empty, array }
+    }
+
+    /// Runs the plan over a tuple of arrays and returns the results; None where one is not an array
+    /// of its input's type and shape that can be read in place.
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        arguments: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+        let arguments = arguments.cast::<PyTuple>()?;
+        let executable = &self.plan.get().executable;
+        let types = executable.plan().inputs();
+        if arguments.len() != types.len() {
+            return Ok(None);
+        }
+        let array_type = self.array.bind(py);
+        let mut inputs = Vec::with_capacity(types.len());
+        for (argument, ty) in arguments.iter_borrowed().zip(types) {
+            if !argument.get_type().is(array_type) {
+                return Ok(None);
+            }
+            match Array::new(&argument) {
+                Ok(array) if array.is(ty) => inputs.push(array),
+                _ => return Ok(None),
+            }
+        }
+        let mut results = Vec::with_capacity(self.results.len());
+        let mut outputs = Vec::with_capacity(self.results.len());
+        for (shape, dtype) in &self.results {
+            let result = self.empty.bind(py).call1((shape, dtype))?;
+            outputs.push(Array::writable(&result)?);
+            results.push(result);
+        }
+        let variables: Vec<_> = self.variables.iter().map(|variable| &**variable).collect();
+        run(py, executable, &inputs, &variables, outputs)?;
+        Ok(Some(results))
     }
 }
