@@ -11,11 +11,12 @@ const INPUT_OUTPUT: i32 = 5;
 const OVER_QUOTA: i32 = 122;
 
 /// What is there before, and where to save.
-const SCENES: [(&[&str], &str); 4] = [
+const SCENES: [(&[&str], &str); 5] = [
     (&["/runs"], "/runs/first"),
     (&["/runs", "/runs/first"], "/runs/first"),
     (&[], "/deep/er/and/deeper"),
     (&[], "relative"),
+    (&[], "relative/deeper"),
 ];
 
 fn prepared(directories: &[&str]) -> SimulatedStorage {

@@ -1,6 +1,8 @@
 //! The crate's tests: exact bytes, the parser, real file systems, faults and crashes.
 
 mod bytes;
+#[cfg(target_os = "linux")]
+mod corners;
 mod crash;
 mod faults;
 mod features;

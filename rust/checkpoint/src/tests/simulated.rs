@@ -58,6 +58,8 @@ pub(super) struct Disk {
     pub(super) available: Option<u64>,
     /// Whether names cannot be exchanged in one step.
     pub(super) no_exchange: bool,
+    /// Whether names that differ only in case are the same.
+    pub(super) ignores_case: bool,
 }
 
 /// What a crash does to things that are not durable.
@@ -149,7 +151,10 @@ impl Disk {
         let mut node = start;
         for part in path.components() {
             let Component::Normal(name) = part else { continue };
-            node = *self.entries(node)?.get(name).ok_or(io::ErrorKind::NotFound)?;
+            let entries = self.entries(node)?;
+            let same = |other: &&OsString| self.ignores_case && other.eq_ignore_ascii_case(name);
+            let found = entries.get(name).or_else(|| entries.get(entries.keys().find(same)?));
+            node = *found.ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(node)
     }
