@@ -56,6 +56,7 @@ pub trait Element:
 pub trait Float:
     Element
     + crate::gemm::GemmElement
+    + crate::pooling::Select
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>
     + std::ops::Mul<Output = Self>

@@ -104,6 +104,8 @@ fn has_avx512() -> bool {
 pub trait Instructions {
     /// A fused multiply-add is one instruction (elsewhere it is a slow library call).
     const FUSED: bool;
+    /// The size of the vectors that kernels may name themselves; 0 if they may not.
+    const VECTOR_BYTES: usize;
 }
 
 /// See [`Level::Portable`].
@@ -115,12 +117,15 @@ pub(crate) struct Avx512;
 
 impl Instructions for Portable {
     const FUSED: bool = false;
+    const VECTOR_BYTES: usize = if cfg!(target_arch = "x86_64") { 16 } else { 0 };
 }
 impl Instructions for Avx2 {
     const FUSED: bool = true;
+    const VECTOR_BYTES: usize = 32;
 }
 impl Instructions for Avx512 {
     const FUSED: bool = true;
+    const VECTOR_BYTES: usize = 64;
 }
 
 /// Compiles one function body for every instruction set.

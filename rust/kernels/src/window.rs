@@ -45,9 +45,29 @@ impl Axis {
     #[inline(always)]
     pub(crate) fn taps(&self, output: usize) -> Range<usize> {
         let shift = output * self.stride;
-        let first = self.padding.saturating_sub(shift).div_ceil(self.dilation);
-        let end = (self.input + self.padding).saturating_sub(shift).div_ceil(self.dilation);
-        let end = end.min(self.window);
+        // A division costs more than all else here.
+        let taps = |distance: usize| match self.dilation {
+            1 => distance,
+            dilation => distance.div_ceil(dilation),
+        };
+        let first = taps(self.padding.saturating_sub(shift));
+        let end = taps((self.input + self.padding).saturating_sub(shift)).min(self.window);
+        first.min(end)..end
+    }
+
+    /// The outputs whose windows, without gaps, cover an input position.
+    #[inline(always)]
+    pub(crate) fn covering(&self, position: usize) -> Range<usize> {
+        let shifted = position + self.padding;
+        let first = (shifted + 1).saturating_sub(self.window).div_ceil(self.stride);
+        let end = (shifted / self.stride + 1).min(self.output);
+        first.min(end)..end
+    }
+
+    /// The outputs whose windows, without gaps, have any element inside the input.
+    pub(crate) fn reached(&self) -> Range<usize> {
+        let first = (self.padding + 1).saturating_sub(self.window).div_ceil(self.stride);
+        let end = (self.input + self.padding).div_ceil(self.stride).min(self.output);
         first.min(end)..end
     }
 

@@ -1,11 +1,16 @@
 //! Maximum and average over windows, and their gradients.
 
+mod cells;
+mod gradients;
 pub mod naive;
+mod planes;
 mod rows;
+mod select;
 mod shape;
 
 use crate::{Float, Isa, Parallel};
 
+pub(crate) use select::Select;
 pub use shape::PoolingShape;
 
 /// The greatest element of each window, NaN if there is one; minus infinity for windows that lie
@@ -47,13 +52,21 @@ pub fn max_pool_gradient<T: Float>(
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
-    let _ = isa;
     shape.check(input, output_gradient);
     assert_eq!(input_gradient.len(), input.len(), "the gradient has the input's size");
     if let Some(argmax) = argmax {
+        assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
         assert_eq!(argmax.len(), output_gradient.len(), "one position for each output");
     }
-    rows::max_pool_gradient(parallel, shape, input, argmax, output_gradient, input_gradient);
+    gradients::max_pool_gradient(
+        isa,
+        parallel,
+        shape,
+        input,
+        argmax,
+        output_gradient,
+        input_gradient,
+    );
 }
 
 /// The average of the elements of each window that lie inside the input; 0 if none does.
@@ -82,7 +95,6 @@ pub fn avg_pool_gradient<T: Float>(
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
-    let _ = isa;
     shape.check(input_gradient, output_gradient);
-    rows::avg_pool_gradient(parallel, shape, output_gradient, input_gradient);
+    gradients::avg_pool_gradient(isa, parallel, shape, output_gradient, input_gradient);
 }

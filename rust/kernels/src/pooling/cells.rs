@@ -1,0 +1,237 @@
+//! Cells: some neighbouring outputs whose windows have the same elements inside the input. A cell's
+//! sums or maxima stay in registers while its windows' elements go by, one tap after the other.
+
+use std::ops::Range;
+
+use super::planes::Planes;
+use crate::isa::Instructions;
+use crate::{Element, Float};
+
+/// Neighbouring outputs of a row whose windows have the same taps inside the input.
+pub(super) struct Segment {
+    /// The outputs, within their row.
+    pub(super) outputs: Range<usize>,
+    /// The taps inside the input, along depth, height and width.
+    pub(super) taps: [Range<usize>; 3],
+    /// Where the element of the first of these taps of the first output lies in the plane.
+    pub(super) start: usize,
+}
+
+impl Segment {
+    /// The first tap inside the input; 0 if there is none.
+    #[inline(always)]
+    pub(super) fn first_tap(&self, planes: &Planes) -> usize {
+        let [_, height, width] = planes.axes;
+        let [depths, heights, widths] = &self.taps;
+        let first = (depths.start * height.window + heights.start) * width.window + widths.start;
+        if self.count() == 0 { 0 } else { first }
+    }
+
+    /// How many elements of the input each window has.
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        self.taps.iter().map(|taps| taps.len()).product()
+    }
+}
+
+/// Runs the body for each tap of a segment, with its number and where the element of the output number
+/// `first` lies. A closure might be compiled for other instructions than the function it is in.
+macro_rules! for_each_tap {
+    ($segment:expr, $planes:expr, $first:expr, |$tap:ident, $at:ident| $body:block) => {
+        let (segment, planes): (&Segment, &Planes) = ($segment, $planes);
+        let [_, height, width] = planes.axes;
+        let [depths, heights, widths] = &segment.taps;
+        let start = segment.start + $first * planes.distance();
+        for d in 0..depths.len() {
+            for h in 0..heights.len() {
+                let line = (d * height.input + h) * width.input * planes.inner;
+                let tap = ((depths.start + d) * height.window + heights.start + h) * width.window;
+                for w in 0..widths.len() {
+                    let ($tap, $at) = (tap + widths.start + w, start + line + w * planes.inner);
+                    $body
+                }
+            }
+        }
+    };
+}
+pub(super) use for_each_tap;
+
+/// What is done for each cell of `N` outputs; doing it again changes nothing.
+pub(super) trait Cells {
+    /// Makes the outputs `first..first + N` of a segment.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `I`, for which the caller is compiled.
+    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize);
+}
+
+/// Makes `length` outputs, in cells as large as fit; the last may overlap the one before it.
+///
+/// # Safety
+/// The CPU has the instructions of `I`, for which the caller is compiled.
+#[inline(always)]
+pub(super) unsafe fn for_each_cell<I: Instructions>(length: usize, cells: &mut impl Cells) {
+    #[inline(always)]
+    unsafe fn of<I: Instructions, const N: usize>(length: usize, cells: &mut impl Cells) {
+        let mut first = 0;
+        while first + N < length {
+            // SAFETY: the caller's contract.
+            unsafe { cells.cell::<I, N>(first) };
+            first += N;
+        }
+        // SAFETY: as above.
+        unsafe { cells.cell::<I, N>(length - N) };
+    }
+    // SAFETY: the caller's contract.
+    unsafe {
+        match length {
+            0 => {}
+            1..4 => of::<I, 1>(length, cells),
+            4..8 => of::<I, 4>(length, cells),
+            8..16 => of::<I, 8>(length, cells),
+            // Without vectors of their own, cells are better longer.
+            32.. if I::VECTOR_BYTES == 0 => of::<I, 32>(length, cells),
+            _ => of::<I, 16>(length, cells),
+        }
+    }
+}
+
+/// Elements that lie `S` apart, or `distance` if `S` is 0.
+///
+/// # Safety
+/// The CPU has the instructions of `I`, for which the caller is compiled.
+#[inline(always)]
+unsafe fn load<I: Instructions, T: Float, const N: usize, const S: usize>(
+    from: &[T],
+    at: usize,
+    distance: usize,
+) -> [T; N] {
+    if S == 1 {
+        let mut values = [T::ZERO; N];
+        values.copy_from_slice(&from[at..at + N]);
+        return values;
+    }
+    if S == 2
+        && N > 1
+        && let Some(pairs) = from.get(at..at + 2 * N)
+    {
+        // SAFETY: the caller's contract.
+        return unsafe { T::every_second::<I, N>(pairs) };
+    }
+    std::array::from_fn(|i| from[at + i * distance])
+}
+
+/// The greatest elements of a segment's windows.
+pub(super) struct Maxima<'a, T, const S: usize> {
+    pub(super) planes: &'a Planes,
+    pub(super) segment: &'a Segment,
+    pub(super) plane: &'a [T],
+    pub(super) output: &'a mut [T],
+}
+
+impl<T: Float, const S: usize> Cells for Maxima<'_, T, S> {
+    #[inline(always)]
+    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
+        let (mut best, mut positions) = ([T::LOWEST; N], [T::ZERO; N]);
+        for_each_tap!(self.segment, self.planes, first, |_tap, at| {
+            // SAFETY: the trait's contract.
+            unsafe {
+                let values = load::<I, T, N, S>(self.plane, at, self.planes.distance());
+                T::take_greater::<I, N>(&mut best, &mut positions, &values, T::ZERO);
+            }
+        });
+        self.output[first..first + N].copy_from_slice(&best);
+    }
+}
+
+/// The greatest elements of a segment's windows, and which they are.
+pub(super) struct Positions<'a, T, const S: usize> {
+    pub(super) planes: &'a Planes,
+    pub(super) segment: &'a Segment,
+    pub(super) plane: &'a [T],
+    pub(super) output: &'a mut [T],
+    pub(super) positions: &'a mut [u8],
+}
+
+impl<T: Float, const S: usize> Cells for Positions<'_, T, S> {
+    #[inline(always)]
+    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
+        let mut best = [T::LOWEST; N];
+        let mut positions = [T::from_position(self.segment.first_tap(self.planes) as u8); N];
+        for_each_tap!(self.segment, self.planes, first, |tap, at| {
+            let tap = T::from_position(tap as u8);
+            // SAFETY: the trait's contract.
+            unsafe {
+                let values = load::<I, T, N, S>(self.plane, at, self.planes.distance());
+                T::take_greater::<I, N>(&mut best, &mut positions, &values, tap);
+            }
+        });
+        self.output[first..first + N].copy_from_slice(&best);
+        self.positions[first..first + N].copy_from_slice(&positions.map(T::position));
+    }
+}
+
+/// The averages of a segment's windows.
+pub(super) struct Averages<'a, T, const S: usize> {
+    pub(super) planes: &'a Planes,
+    pub(super) segment: &'a Segment,
+    pub(super) plane: &'a [T],
+    pub(super) output: &'a mut [T],
+}
+
+impl<T: Float, const S: usize> Cells for Averages<'_, T, S> {
+    #[inline(always)]
+    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
+        let mut sums = [T::ZERO; N];
+        for_each_tap!(self.segment, self.planes, first, |_tap, at| {
+            // SAFETY: the trait's contract.
+            let values = unsafe { load::<I, T, N, S>(self.plane, at, self.planes.distance()) };
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        });
+        let count: T = (self.segment.count().max(1) as f64).cast();
+        let averages = sums.map(|sum| sum / count);
+        self.output[first..first + N].copy_from_slice(&averages);
+    }
+}
+
+/// The gradients to the channels of an input pixel: those of the windows that cover it, where it is
+/// the greatest.
+pub(super) struct Gathered<'a, T> {
+    pub(super) planes: &'a Planes,
+    /// The input pixel.
+    pub(super) pixel: [usize; 3],
+    /// The outputs whose windows cover it.
+    pub(super) outputs: [Range<usize>; 3],
+    pub(super) positions: &'a [u8],
+    pub(super) output_gradient: &'a [T],
+    pub(super) input_gradient: &'a mut [T],
+}
+
+impl<T: Float> Cells for Gathered<'_, T> {
+    #[inline(always)]
+    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
+        let Planes { axes, inner, .. } = *self.planes;
+        let [depths, heights, widths] = &self.outputs;
+        let shifted: [usize; 3] = std::array::from_fn(|axis| self.pixel[axis] + axes[axis].padding);
+        let mut sums = [T::ZERO; N];
+        for d in depths.clone() {
+            for h in heights.clone() {
+                let line = (d * axes[1].output + h) * axes[2].output;
+                let taps = (shifted[0] - d * axes[0].stride) * axes[1].window + shifted[1]
+                    - h * axes[1].stride;
+                for w in widths.clone() {
+                    let tap = taps * axes[2].window + shifted[2] - w * axes[2].stride;
+                    let tap = T::from_position(tap as u8);
+                    let at = (line + w) * inner + first;
+                    let positions = &self.positions[at..at + N];
+                    let mut gradients = [T::ZERO; N];
+                    gradients.copy_from_slice(&self.output_gradient[at..at + N]);
+                    let positions = std::array::from_fn(|i| T::from_position(positions[i]));
+                    // SAFETY: the trait's contract.
+                    unsafe { T::add_chosen::<I, N>(&mut sums, &positions, &gradients, tap) };
+                }
+            }
+        }
+        self.input_gradient[first..first + N].copy_from_slice(&sums);
+    }
+}

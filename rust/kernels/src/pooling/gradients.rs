@@ -1,0 +1,217 @@
+//! The gradients of pools.
+
+use super::PoolingShape;
+use super::cells::{Gathered, Segment, for_each_cell, for_each_tap};
+use super::planes::Planes;
+use super::select::exceeds;
+use crate::window::{Axis, positions};
+use crate::{Element, Float, Isa, Parallel, for_each_chunk};
+
+/// Elements of the input's gradient that a task makes at least.
+const TASK: usize = 16 * 1024;
+/// Channels whose shares of a gradient are kept together.
+const BLOCK: usize = 64;
+
+per_isa! {
+    /// The gradients to an input row, from the positions of the maxima.
+    fn gather_row<I, T: Float>(
+        planes: &Planes,
+        row: [usize; 2],
+        positions: &[u8],
+        output_gradient: &[T],
+        dx: &mut [T],
+    ) {
+        let inner = planes.inner;
+        let [depths, heights] = [0, 1].map(|axis| planes.axes[axis].covering(row[axis]));
+        for (column, widths) in planes.columns() {
+            let mut cells = Gathered {
+                planes,
+                pixel: [row[0], row[1], column],
+                outputs: [depths.clone(), heights.clone(), widths],
+                positions,
+                output_gradient,
+                input_gradient: &mut dx[column * inner..(column + 1) * inner],
+            };
+            // SAFETY: `I` is what this function is compiled for.
+            unsafe { for_each_cell::<I>(inner, &mut cells) };
+        }
+    }
+}
+
+/// Where the taps of a window over one channel lie from its beginning.
+fn offsets(planes: &Planes) -> [usize; 256] {
+    let [_, height, width] = planes.axes;
+    let mut offsets = [0; 256];
+    let taps = positions(planes.axes.map(|axis| axis.window));
+    for (offset, [d, h, w]) in offsets.iter_mut().zip(taps) {
+        *offset = (d * height.input + h) * width.input + w;
+    }
+    offsets
+}
+
+/// The gradients to a plane of one channel, from the positions of the maxima.
+fn scatter<T: Float>(
+    planes: &Planes,
+    offsets: &[usize; 256],
+    argmax: &[u8],
+    output_gradient: &[T],
+    dx: &mut [T],
+) {
+    let [depth, height, width] = planes.axes;
+    // Windows may begin in the padding, but their maxima lie inside the input.
+    let first = |axis: Axis, output: usize| (output * axis.stride).wrapping_sub(axis.padding);
+    let columns = width.reached();
+    for d in depth.reached() {
+        for h in height.reached() {
+            let line = first(depth, d).wrapping_mul(height.input).wrapping_add(first(height, h));
+            let line = line.wrapping_mul(width.input);
+            let row = (d * height.output + h) * width.output;
+            let outputs = row + columns.start..row + columns.end;
+            let mut window = line.wrapping_add(first(width, columns.start));
+            for (dy, tap) in output_gradient[outputs.clone()].iter().zip(&argmax[outputs]) {
+                dx[window.wrapping_add(offsets[usize::from(*tap)])] += *dy;
+                window = window.wrapping_add(width.stride);
+            }
+        }
+    }
+}
+
+/// The gradients to a plane, whose maxima are looked for again.
+fn search<T: Float>(planes: &Planes, x: &[T], output_gradient: &[T], dx: &mut [T]) {
+    let gradients = output_gradient.chunks_exact(planes.row_elements());
+    for ((_, row), dy) in planes.output_rows(0).zip(gradients) {
+        for segment in planes.segments(row) {
+            for (index, dy) in dy[segment.outputs.clone()].iter().enumerate() {
+                let mut best: Option<usize> = None;
+                for_each_tap!(&segment, planes, index, |_tap, at| {
+                    if best.is_none_or(|best| exceeds(x[at], x[best])) {
+                        best = Some(at);
+                    }
+                });
+                if let Some(best) = best {
+                    dx[best] += *dy;
+                }
+            }
+        }
+    }
+}
+
+/// See [`super::max_pool_gradient`].
+pub(super) fn max_pool_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    input: &[T],
+    argmax: Option<&[u8]>,
+    output_gradient: &[T],
+    input_gradient: &mut [T],
+) {
+    let planes = &Planes::new(shape);
+    let (inputs, outputs) = (planes.input_elements(), planes.output_elements());
+    let plane = |number: usize| number * outputs..(number + 1) * outputs;
+    match argmax {
+        Some(argmax) if planes.inner > 1 => {
+            for_each_input_row(parallel, planes, input_gradient, |number, row, dx| {
+                let (argmax, dy) = (&argmax[plane(number)], &output_gradient[plane(number)]);
+                gather_row(isa, planes, row, argmax, dy, dx);
+            });
+        }
+        Some(argmax) => {
+            let offsets = offsets(planes);
+            for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
+                dx.fill(T::ZERO);
+                scatter(
+                    planes,
+                    &offsets,
+                    &argmax[plane(number)],
+                    &output_gradient[plane(number)],
+                    dx,
+                );
+            });
+        }
+        None => for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
+            dx.fill(T::ZERO);
+            let x = &input[number * inputs..][..inputs];
+            search(planes, x, &output_gradient[plane(number)], dx);
+        }),
+    }
+}
+
+/// Runs `make(plane, depth and height, row)` for each row of the input's gradient.
+fn for_each_input_row<T: Float>(
+    parallel: &dyn Parallel,
+    planes: &Planes,
+    input_gradient: &mut [T],
+    make: impl Fn(usize, [usize; 2], &mut [T]) + Sync,
+) {
+    let elements = planes.input_row_elements();
+    let rows_per_task = (TASK / elements).max(1);
+    for_each_chunk(parallel, input_gradient, rows_per_task * elements, &|index, dx| {
+        let rows = planes.input_rows(index * rows_per_task);
+        for ((plane, row), dx) in rows.zip(dx.chunks_exact_mut(elements)) {
+            make(plane, row, dx);
+        }
+    });
+}
+
+per_isa! {
+    /// The gradients to an input row, from those of the averages.
+    fn spread_row<I, T: Float>(
+        planes: &Planes,
+        row: [usize; 2],
+        output_gradient: &[T],
+        dx: &mut [T],
+    ) {
+        let Planes { axes: [depth, height, width], inner, .. } = *planes;
+        dx.fill(T::ZERO);
+        for d in depth.covering(row[0]) {
+            for h in height.covering(row[1]) {
+                let lines = depth.taps(d).len() * height.taps(h).len();
+                let dy = &output_gradient[(d * height.output + h) * width.output * inner..];
+                for (column, dy) in dy.chunks_exact(inner).take(width.output).enumerate() {
+                    let taps = width.taps(column);
+                    if taps.is_empty() {
+                        continue;
+                    }
+                    let count: T = ((lines * taps.len()) as f64).cast();
+                    let first = column * width.stride + taps.start - width.padding;
+                    if inner == 1 {
+                        let share = dy[0] / count;
+                        // Lengths that are known save the loop.
+                        match &mut dx[first..first + taps.len()] {
+                            [a, b] => (*a, *b) = (*a + share, *b + share),
+                            [a, b, c] => (*a, *b, *c) = (*a + share, *b + share, *c + share),
+                            dx => dx.iter_mut().for_each(|dx| *dx += share),
+                        }
+                        continue;
+                    }
+                    for (block, dy) in dy.chunks(BLOCK).enumerate() {
+                        let mut shares = [T::ZERO; BLOCK];
+                        shares.iter_mut().zip(dy).for_each(|(share, dy)| *share = *dy / count);
+                        for tap in 0..taps.len() {
+                            let start = (first + tap) * inner + block * BLOCK;
+                            let dx = &mut dx[start..start + dy.len()];
+                            dx.iter_mut().zip(&shares).for_each(|(dx, share)| *dx += *share);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// See [`super::avg_pool_gradient`].
+pub(super) fn avg_pool_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    output_gradient: &[T],
+    input_gradient: &mut [T],
+) {
+    let planes = &Planes::new(shape);
+    let outputs = planes.output_elements();
+    for_each_input_row(parallel, planes, input_gradient, |plane, row, dx| {
+        let dy = &output_gradient[plane * outputs..(plane + 1) * outputs];
+        spread_row(isa, planes, row, dy, dx);
+    });
+}

@@ -1,0 +1,176 @@
+//! How the windows lie over an array.
+//!
+//! An array is seen as planes of `inner` neighbouring channels a pixel: with channels first a plane
+//! is one channel of an image and `inner` is 1, with channels last it is a whole image.
+
+use std::ops::Range;
+
+use super::PoolingShape;
+use super::cells::Segment;
+use crate::window::{Axis, Layout};
+
+/// How the planes of an array are pooled.
+pub(super) struct Planes {
+    pub(super) axes: [Axis; 3],
+    pub(super) inner: usize,
+    /// The outputs of a row that make one segment.
+    whole: Range<usize>,
+}
+
+impl Planes {
+    pub(super) fn new(shape: &PoolingShape) -> Self {
+        let inner = match shape.layout {
+            Layout::ChannelsFirst => 1,
+            Layout::ChannelsLast => shape.channels,
+        };
+        let axes = [0, 1, 2].map(|axis| shape.axis(axis));
+        let (first, last) = (axes[2].outputs(0), axes[2].outputs(axes[2].window - 1));
+        let whole = match inner {
+            1 if first.start < last.end => first.start..last.end,
+            _ => usize::MAX..usize::MAX,
+        };
+        Self { axes, inner, whole }
+    }
+
+    pub(super) fn input_elements(&self) -> usize {
+        self.axes.iter().map(|axis| axis.input).product::<usize>() * self.inner
+    }
+
+    pub(super) fn output_elements(&self) -> usize {
+        self.axes.iter().map(|axis| axis.output).product::<usize>() * self.inner
+    }
+
+    /// Elements of a row of the output.
+    pub(super) fn row_elements(&self) -> usize {
+        self.axes[2].output * self.inner
+    }
+
+    /// Elements of a row of the input.
+    pub(super) fn input_row_elements(&self) -> usize {
+        self.axes[2].input * self.inner
+    }
+
+    /// The rows of the output, from number `first` on.
+    pub(super) fn output_rows(&self, first: usize) -> Rows {
+        Rows::new(self.axes.map(|axis| axis.output), first)
+    }
+
+    /// The rows of the input, from number `first` on.
+    pub(super) fn input_rows(&self, first: usize) -> Rows {
+        Rows::new(self.axes.map(|axis| axis.input), first)
+    }
+
+    /// The distance of the elements that neighbouring outputs of a segment take.
+    #[inline(always)]
+    pub(super) fn distance(&self) -> usize {
+        if self.inner == 1 { self.axes[2].stride } else { 1 }
+    }
+
+    /// The segments of an output row: the channels of each pixel, or, where a pixel is one element,
+    /// all whose windows lie inside the input together.
+    #[inline(always)]
+    pub(super) fn segments(&self, row: [usize; 2]) -> Segments<'_> {
+        let [depth, height, width] = self.axes;
+        let [depths, heights] = [depth.taps(row[0]), height.taps(row[1])];
+        let d = (row[0] * depth.stride + depths.start).saturating_sub(depth.padding);
+        let h = (row[1] * height.stride + heights.start).saturating_sub(height.padding);
+        let line = (d * height.input + h) * width.input * self.inner;
+        Segments { planes: self, taps: [depths, heights], line, column: 0 }
+    }
+
+    /// The columns of the input.
+    #[inline(always)]
+    pub(super) fn columns(&self) -> Columns {
+        Columns { axis: self.axes[2], column: 0, outputs: 0..0 }
+    }
+}
+
+/// The segments of an output row.
+pub(super) struct Segments<'a> {
+    planes: &'a Planes,
+    /// The taps inside the input along depth and height.
+    taps: [Range<usize>; 2],
+    /// Where the line of the first of them begins.
+    line: usize,
+    column: usize,
+}
+
+impl Iterator for Segments<'_> {
+    type Item = Segment;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Segment> {
+        let Planes { axes: [_, _, width], inner, ref whole } = *self.planes;
+        let column = self.column;
+        if column == width.output {
+            return None;
+        }
+        self.column = if column == whole.start { whole.end } else { column + 1 };
+        let widths = width.taps(column);
+        let w = (column * width.stride + widths.start).saturating_sub(width.padding);
+        let [depths, heights] = self.taps.clone();
+        Some(Segment {
+            outputs: column * inner..self.column * inner,
+            taps: [depths, heights, widths],
+            start: self.line + w * inner,
+        })
+    }
+}
+
+/// The columns of the input, each with the columns of the outputs whose windows cover it.
+pub(super) struct Columns {
+    axis: Axis,
+    column: usize,
+    outputs: Range<usize>,
+}
+
+impl Iterator for Columns {
+    type Item = (usize, Range<usize>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (axis, column) = (self.axis, self.column);
+        if column == axis.input {
+            return None;
+        }
+        let (shifted, outputs) = (column + axis.padding, &mut self.outputs);
+        while outputs.end < axis.output && outputs.end * axis.stride <= shifted {
+            outputs.end += 1;
+        }
+        while outputs.start < outputs.end && outputs.start * axis.stride + axis.window <= shifted {
+            outputs.start += 1;
+        }
+        self.column += 1;
+        Some((column, outputs.clone()))
+    }
+}
+
+/// The rows of all planes, without end: of each the number of its plane, its depth and its height.
+pub(super) struct Rows {
+    size: [usize; 2],
+    next: (usize, [usize; 2]),
+}
+
+impl Rows {
+    fn new([depth, height, _]: [usize; 3], first: usize) -> Self {
+        let next = (first / (depth * height), [first / height % depth, first % height]);
+        Self { size: [depth, height], next }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = (usize, [usize; 2]);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (plane, [depth, height]) = self.next;
+        self.next = if height + 1 < self.size[1] {
+            (plane, [depth, height + 1])
+        } else if depth + 1 < self.size[0] {
+            (plane, [depth + 1, 0])
+        } else {
+            (plane + 1, [0, 0])
+        };
+        Some((plane, [depth, height]))
+    }
+}
