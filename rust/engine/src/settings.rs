@@ -1,7 +1,7 @@
 //! What may steer a plan without being part of the graph.
 
 use flowrs_kernels::Isa;
-use flowrs_kernels::convolution::{Algorithm, ConvolutionShape, Pass};
+use flowrs_kernels::convolution::Algorithm;
 
 use crate::error::Error;
 
@@ -12,8 +12,8 @@ pub struct Settings {
     pub isa: Isa,
     /// Whether passes may fuse operations; off in tests that compare with the unfused plan.
     pub fuse: bool,
-    /// The algorithm that convolutions take where it applies; none: the fastest one.
-    pub convolution: Option<Algorithm>,
+    /// The algorithms that convolutions take where they apply; none: the fastest one.
+    pub convolution: &'static [Algorithm],
     /// Which algorithms are exact enough.
     pub precision: Precision,
 }
@@ -29,13 +29,12 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Whether an algorithm's results are exact enough.
-    pub fn allows(self, algorithm: Algorithm, pass: Pass, shape: &ConvolutionShape) -> bool {
-        let limit = match self {
+    /// The largest [`Algorithm::error_ratio`].
+    pub fn limit(self) -> f64 {
+        match self {
             Self::Default => 12.0,
             Self::Strict => 2.5,
-        };
-        algorithm.error_ratio(pass, shape) <= limit
+        }
     }
 
     /// The precision with this name.
@@ -50,13 +49,13 @@ impl Precision {
     }
 }
 
-/// The algorithm with this name; none for `auto`.
-pub fn parse_convolution(name: &str) -> Result<Option<Algorithm>, Error> {
+/// The algorithms with this name; none for `auto`.
+pub fn parse_convolution(name: &str) -> Result<&'static [Algorithm], Error> {
     match name {
-        "auto" => Ok(None),
-        "direct" => Ok(Some(Algorithm::Direct)),
-        "winograd" => Ok(Some(Algorithm::Winograd)),
-        "im2col" => Ok(Some(Algorithm::Im2col)),
+        "auto" => Ok(&[]),
+        "direct" => Ok(&[Algorithm::Direct]),
+        "winograd" => Ok(&[Algorithm::Winograd6, Algorithm::Winograd8]),
+        "im2col" => Ok(&[Algorithm::Im2col]),
         _ => Err(Error::Argument(format!(
             "convolution_algorithm must be \"auto\", \"direct\", \"winograd\" or \"im2col\", not {name:?}"
         ))),
@@ -72,6 +71,6 @@ impl Settings {
             }
             _ => Isa::detect(),
         };
-        Ok(Self { isa, fuse: true, convolution: None, precision: Precision::default() })
+        Ok(Self { isa, fuse: true, convolution: &[], precision: Precision::default() })
     }
 }

@@ -114,7 +114,7 @@ fn rate(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> [(f64, f64); 2] {
     let mut w = numbers(shape.weight_elements());
     let mut y = numbers(shape.output_elements());
     let bias = numbers(shape.output_channels);
-    let algorithm = choose::<f32>(isa, pass, shape);
+    let algorithm = choose::<f32>(pass, shape, &[], 12.0);
     let mut scratch = vec![0f32; scratch_elements::<f32>(isa, algorithm, pass, shape)];
     let scratch = &mut scratch[..];
     let mut times: [Vec<f64>; 2] = Default::default();

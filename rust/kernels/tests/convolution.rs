@@ -11,8 +11,13 @@ use flowrs_kernels::convolution::{
 use flowrs_kernels::{Element, Float, Isa, Layout, Parallel, Serial};
 use proptest::prelude::*;
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::Im2col, Algorithm::Depthwise, Algorithm::Direct, Algorithm::Winograd];
+const ALGORITHMS: [Algorithm; 5] = [
+    Algorithm::Im2col,
+    Algorithm::Depthwise,
+    Algorithm::Direct,
+    Algorithm::Winograd6,
+    Algorithm::Winograd8,
+];
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -207,7 +212,7 @@ where
             let unset = |count: usize| vec![T::from_f64(f64::NAN); count];
             let name = |pass: &str| format!("{isa:?} {algorithm:?} {pass}");
             let assert_close = match algorithm {
-                Algorithm::Winograd => assert_close_together,
+                Algorithm::Winograd6 | Algorithm::Winograd8 => assert_close_together,
                 _ => assert_close,
             };
             if algorithm.supports(Pass::Forward, shape) {
@@ -293,7 +298,7 @@ proptest! {
     #[test]
     fn tiled_convolutions_are_within_the_bound(case in tiled_cases()) {
         let _placed = place_by(case.seed);
-        assert!(Algorithm::Winograd.supports(Pass::Forward, &case.shape));
+        assert!(Algorithm::Winograd6.supports(Pass::Forward, &case.shape));
         check::<f32>(&case);
         check::<f64>(&case);
     }
@@ -359,7 +364,7 @@ fn gradients_are_adjoint() {
             let dy = numbers.f64s(shape.output_elements());
             let (mut y, mut dx, mut dw) =
                 (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-            let algorithm = |pass| choose::<f64>(isa, pass, shape);
+            let algorithm = |pass| choose::<f64>(pass, shape, &[], 12.0);
             let scratch =
                 |pass| vec![0.0; scratch_elements::<f64>(isa, algorithm(pass), pass, shape)];
             let pass = Pass::Forward;
@@ -409,8 +414,8 @@ fn depthwise_is_chosen_where_every_channel_is_a_group() {
     let many = square(1, [8, 8, 8], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
     let two = square(1, [8, 8, 2], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
     for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
-        assert_eq!(choose::<f32>(isa, pass, &many), Algorithm::Depthwise);
-        assert_eq!(choose::<f32>(isa, pass, &two), Algorithm::Direct);
+        assert_eq!(choose::<f32>(pass, &many, &[], 12.0), Algorithm::Depthwise);
+        assert_eq!(choose::<f32>(pass, &two, &[], 12.0), Algorithm::Direct);
     }
     assert!(!Algorithm::Depthwise.supports(Pass::Forward, &two));
 }

@@ -103,6 +103,9 @@ fn shapes(kernel: usize) -> Vec<ConvolutionShape> {
     ]
 }
 
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::Im2col, Algorithm::Direct, Algorithm::Winograd6, Algorithm::Winograd8];
+
 #[test]
 fn every_algorithm_keeps_its_error_ratio() {
     for shape in [3, 5].into_iter().flat_map(shapes) {
@@ -111,12 +114,15 @@ fn every_algorithm_keeps_its_error_ratio() {
             let exact = case.naive::<f64>(pass);
             let plain = largest_error(&case.naive::<f32>(pass), &exact);
             for isa in Isa::available() {
-                for algorithm in [Algorithm::Im2col, Algorithm::Direct, Algorithm::Winograd] {
+                for algorithm in ALGORITHMS {
+                    if !algorithm.supports(pass, &shape) {
+                        continue;
+                    }
                     let error = largest_error(&case.run(isa, algorithm, pass), &exact);
                     let (ratio, bound) = (error / plain, algorithm.error_ratio(pass, &shape));
                     let what = format!("{isa:?} {algorithm:?} {pass:?} {shape:?}");
                     assert!(ratio <= bound, "{what}: {ratio} times the error of a plain sum");
-                    assert!(error < 5e-6, "{what}: {error} of the largest element");
+                    assert!(error < 1e-5, "{what}: {error} of the largest element");
                 }
             }
         }

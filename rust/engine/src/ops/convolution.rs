@@ -168,21 +168,15 @@ impl ConvolutionInputGradient {
     }
 }
 
-/// The algorithm for a pass: the one that the settings ask for, else the fastest, else the first that
-/// is exact enough.
+/// The algorithm for a pass: one that the settings ask for, else the fastest that is exact enough.
 fn choose(
     dtype: DType,
     settings: Settings,
     pass: Pass,
     shape: &ConvolutionShape,
 ) -> Result<Algorithm, Error> {
-    let fastest: Result<_, Error> =
-        with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape)));
-    let fits = |algorithm: &Algorithm| {
-        algorithm.supports(pass, shape) && settings.precision.allows(*algorithm, pass, shape)
-    };
-    let candidates = [settings.convolution, Some(fastest?), Some(Algorithm::Direct)];
-    Ok(candidates.into_iter().flatten().find(fits).unwrap_or(Algorithm::Im2col))
+    let (wanted, limit) = (settings.convolution, settings.precision.limit());
+    with_float!(dtype, T => Ok(kernels::choose::<T>(pass, shape, wanted, limit)))
 }
 
 /// The name under which plans show an algorithm.
@@ -191,7 +185,8 @@ fn named(algorithm: Algorithm) -> &'static str {
         Algorithm::Im2col => "im2col",
         Algorithm::Depthwise => "depthwise",
         Algorithm::Direct => "direct",
-        Algorithm::Winograd => "winograd",
+        Algorithm::Winograd6 => "winograd6",
+        Algorithm::Winograd8 => "winograd8",
     }
 }
 

@@ -73,7 +73,7 @@ pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Erro
             }
         }
         // im2col reads and writes the one order that the user has.
-        if settings.convolution != Some(Algorithm::Im2col) {
+        if settings.convolution != [Algorithm::Im2col] {
             graph = dead::remove(&layout::channels_last(&graph)?);
             if cfg!(debug_assertions) {
                 graph.verify().map_err(|error| error.within("channels last"))?;

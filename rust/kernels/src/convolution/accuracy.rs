@@ -16,11 +16,17 @@ impl Algorithm {
         let products = shape.batch * shape.output_pixels();
         match (self, pass) {
             (Algorithm::Im2col | Algorithm::Depthwise | Algorithm::Direct, _) => 2.0,
-            (Algorithm::Winograd, Pass::Forward | Pass::InputGradient) => match shape.kernel[1] {
+            (Algorithm::Winograd6, Pass::Forward | Pass::InputGradient) => match shape.kernel[1] {
                 5 => 2.5,
                 _ => 6.0,
             },
-            (Algorithm::Winograd, Pass::WeightGradient) => match products {
+            (Algorithm::Winograd8, Pass::Forward | Pass::InputGradient) => 12.0,
+            (Algorithm::Winograd8, Pass::WeightGradient) => match products {
+                LONG_SUM.. => 6.0,
+                SHORT_SUM.. => 12.0,
+                _ => 64.0,
+            },
+            (Algorithm::Winograd6, Pass::WeightGradient) => match products {
                 LONG_SUM.. => 2.5,
                 SHORT_SUM.. => 12.0,
                 _ => 24.0,

@@ -29,12 +29,37 @@ pub enum Algorithm {
     /// Windows are read where they are, from a copy of the input with channels last and a border of
     /// zeros. Not for the gradient to the input of windows that leave gaps.
     Direct,
-    /// One product a frequency for all taps: see [`winograd`]. For kernels of 3 x 3 and 5 x 5 whose
-    /// windows lie next to one another.
-    Winograd,
+    /// One product a frequency for all taps, with tiles of 6 x 6: see [`winograd`]. For kernels of
+    /// 3 x 3 and 5 x 5 whose windows lie next to one another.
+    Winograd6,
+    /// The same with tiles of 8 x 8, for 5 x 5: fewer products, larger rounding errors.
+    Winograd8,
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 5] = [
+        Algorithm::Im2col,
+        Algorithm::Depthwise,
+        Algorithm::Direct,
+        Algorithm::Winograd6,
+        Algorithm::Winograd8,
+    ];
+
+    /// About how much longer the algorithm takes for a pass over a shape, which it supports, than the
+    /// direct one.
+    fn cost<T>(self, shape: &ConvolutionShape) -> f64 {
+        match self {
+            Algorithm::Direct => 1.0,
+            Algorithm::Im2col => 2.0,
+            Algorithm::Depthwise if shape.groups > 1 => 0.0,
+            Algorithm::Depthwise => 3.0,
+            // A product takes longer, the more so the larger the tile: there are the transforms too.
+            Algorithm::Winograd6 => 1.6 * winograd::products::<T>(6, shape),
+            Algorithm::Winograd8 => 1.9 * winograd::products::<T>(8, shape),
+        }
+    }
+
     /// Whether the algorithm can compute a pass over this shape.
     pub fn supports(self, pass: Pass, shape: &ConvolutionShape) -> bool {
         match self {
@@ -42,7 +67,8 @@ impl Algorithm {
             // One input channel makes the weight's two layouts the same.
             Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
-            Algorithm::Winograd => winograd::supports(pass, shape),
+            Algorithm::Winograd6 => winograd::supports(6, pass, shape),
+            Algorithm::Winograd8 => winograd::supports(8, pass, shape),
         }
     }
 }
@@ -58,18 +84,22 @@ pub enum Pass {
     WeightGradient,
 }
 
-/// The fastest algorithm for a pass over this shape.
-pub fn choose<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> Algorithm {
-    let _ = isa;
-    if shape.groups > 1 && Algorithm::Depthwise.supports(pass, shape) {
-        Algorithm::Depthwise
-    } else if winograd::supports(pass, shape) && winograd::pays::<T>(shape) {
-        Algorithm::Winograd
-    } else if direct::supports(pass, shape) {
-        Algorithm::Direct
-    } else {
-        Algorithm::Im2col
-    }
+/// The algorithm for a pass over this shape: the fastest one of those that are wanted, or else of all,
+/// whose [`Algorithm::error_ratio`] is within the limit.
+pub fn choose<T: Float>(
+    pass: Pass,
+    shape: &ConvolutionShape,
+    wanted: &[Algorithm],
+    limit: f64,
+) -> Algorithm {
+    let fits = |algorithm: &Algorithm| {
+        algorithm.supports(pass, shape) && algorithm.error_ratio(pass, shape) <= limit
+    };
+    let fastest = |among: &[Algorithm]| {
+        let costs = among.iter().copied().filter(fits).map(|a| (a, a.cost::<T>(shape)));
+        costs.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(algorithm, _)| algorithm)
+    };
+    fastest(wanted).or_else(|| fastest(&Algorithm::ALL)).unwrap_or(Algorithm::Im2col)
 }
 
 /// The length of the working memory that a pass needs.
@@ -83,7 +113,8 @@ pub fn scratch_elements<T: Float>(
         Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
         Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
         Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape),
-        Algorithm::Winograd => winograd::scratch_elements::<T>(isa, pass, shape),
+        Algorithm::Winograd6 => winograd::scratch_elements::<T, 6>(isa, pass, shape),
+        Algorithm::Winograd8 => winograd::scratch_elements::<T, 8>(isa, pass, shape),
     }
 }
 
@@ -126,7 +157,8 @@ pub fn convolution<T: Float>(
         Algorithm::Im2col => im2col::convolution,
         Algorithm::Depthwise => depthwise::convolution,
         Algorithm::Direct => direct::convolution,
-        Algorithm::Winograd => winograd::convolution,
+        Algorithm::Winograd6 => winograd::convolution::<T, 6>,
+        Algorithm::Winograd8 => winograd::convolution::<T, 8>,
     };
     run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
 }
@@ -151,7 +183,8 @@ pub fn convolution_input_gradient<T: Float>(
         Algorithm::Im2col => im2col::input_gradient,
         Algorithm::Depthwise => depthwise::input_gradient,
         Algorithm::Direct => direct::input_gradient,
-        Algorithm::Winograd => winograd::input_gradient,
+        Algorithm::Winograd6 => winograd::input_gradient::<T, 6>,
+        Algorithm::Winograd8 => winograd::input_gradient::<T, 8>,
     };
     run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
 }
@@ -176,7 +209,8 @@ pub fn convolution_weight_gradient<T: Float>(
         Algorithm::Im2col => im2col::weight_gradient,
         Algorithm::Depthwise => depthwise::weight_gradient,
         Algorithm::Direct => direct::weight_gradient,
-        Algorithm::Winograd => winograd::weight_gradient,
+        Algorithm::Winograd6 => winograd::weight_gradient::<T, 6>,
+        Algorithm::Winograd8 => winograd::weight_gradient::<T, 8>,
     };
     run(isa, parallel, shape, input, output_gradient, weight_gradient, scratch);
 }

@@ -30,14 +30,19 @@ pub(crate) trait Lanes<T>: Copy {
     unsafe fn splat(value: T) -> Self;
     unsafe fn load(from: *const T) -> Self;
     unsafe fn store(self, to: *mut T);
+    unsafe fn plus(self, other: Self) -> Self;
+    unsafe fn minus(self, other: Self) -> Self;
     unsafe fn times(self, factor: Self) -> Self;
+    /// The greater of each element and 0; NaN stays NaN.
+    unsafe fn relu(self) -> Self;
     /// `self + a * b`
     unsafe fn plus_product(self, a: Self, b: Self) -> Self;
 }
 
 macro_rules! vectors {
     ($($vector:ident of $count:literal $type:ident:
-       $splat:ident $load:ident $store:ident $times:ident $multiply_add:ident;)*) => {$(
+       $splat:ident $load:ident $store:ident $plus:ident $minus:ident $times:ident $greater:ident
+       $multiply_add:ident;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$type> for $vector {
             const LANES: usize = $count;
@@ -58,6 +63,22 @@ macro_rules! vectors {
                 unsafe { $store(to, self) }
             }
             #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $plus(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn minus(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $minus(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn relu(self) -> Self {
+                // If one is NaN, or both are zeros, the instruction gives the second.
+                // SAFETY: the trait's contract.
+                unsafe { $greater($splat(0.0), self) }
+            }
+            #[inline(always)]
             unsafe fn times(self, factor: Self) -> Self {
                 // SAFETY: the trait's contract.
                 unsafe { $times(self, factor) }
@@ -72,10 +93,14 @@ macro_rules! vectors {
 }
 
 vectors! {
-    __m512 of 16 f32: _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_mul_ps _mm512_fmadd_ps;
-    __m512d of 8 f64: _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_mul_pd _mm512_fmadd_pd;
-    __m256 of 8 f32: _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_mul_ps _mm256_fmadd_ps;
-    __m256d of 4 f64: _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_mul_pd _mm256_fmadd_pd;
+    __m512 of 16 f32: _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps
+        _mm512_mul_ps _mm512_max_ps _mm512_fmadd_ps;
+    __m512d of 8 f64: _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd
+        _mm512_mul_pd _mm512_max_pd _mm512_fmadd_pd;
+    __m256 of 8 f32: _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps
+        _mm256_mul_ps _mm256_max_ps _mm256_fmadd_ps;
+    __m256d of 4 f64: _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd
+        _mm256_mul_pd _mm256_max_pd _mm256_fmadd_pd;
 }
 
 /// A vector in plain Rust.
@@ -98,6 +123,18 @@ impl<T: crate::Float, const N: usize> Lanes<T> for Plain<T, N> {
     unsafe fn store(self, to: *mut T) {
         // SAFETY: the trait's contract; `write_unaligned` needs no alignment.
         unsafe { to.cast::<[T; N]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, other: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn minus(self, other: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        Plain(self.0.map(|element| if element < T::ZERO { T::ZERO } else { element }))
     }
     #[inline(always)]
     unsafe fn times(self, factor: Self) -> Self {

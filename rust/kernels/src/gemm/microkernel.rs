@@ -88,7 +88,7 @@ pub trait GemmElement: Sized {
     #[doc(hidden)]
     fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<Self>;
     #[doc(hidden)]
-    fn transform(isa: Isa, kind: winograd::Kind) -> winograd::Run<Self>;
+    fn transform(isa: Isa, side: usize, kind: winograd::TransformKind) -> winograd::Run<Self>;
 }
 
 pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
@@ -146,8 +146,8 @@ macro_rules! gemm_elements {
                 super::skinny::$dots(isa, rows, columns)
             }
 
-            fn transform(isa: Isa, kind: winograd::Kind) -> winograd::Run<$type> {
-                winograd::$transform(isa, kind)
+            fn transform(isa: Isa, side: usize, kind: winograd::TransformKind) -> winograd::Run<$type> {
+                winograd::$transform(isa, side, kind)
             }
         }
     )*};
@@ -237,7 +237,14 @@ where
             }
         }
         let (alpha, beta) = (V::splat(tile.alpha), V::splat(tile.beta));
-        if tile.columns == NV * V::LANES {
+        let whole = tile.columns == NV * V::LANES;
+        if whole && tile.alpha == T::ONE && tile.beta == T::ZERO {
+            each_row!(row < MR => {
+                for (v, sum) in sums[row].into_iter().enumerate() {
+                    sum.store(tile.c.add(row * tile.c_row + v * V::LANES));
+                }
+            });
+        } else if whole {
             each_row!(row < MR => {
                 update(&sums[row], tile.c.add(row * tile.c_row), alpha, beta, tile.beta != T::ZERO);
             });

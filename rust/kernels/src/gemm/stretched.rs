@@ -76,11 +76,6 @@ impl Panels {
         first + width
     }
 
-    /// The most rows of a tile.
-    pub(crate) fn tile_rows(self) -> usize {
-        self.rows
-    }
-
     /// The length of a packed row of so many columns.
     pub(crate) fn width(self, columns: usize) -> usize {
         if columns > self.lanes { WIDE * self.lanes } else { self.lanes }
@@ -92,11 +87,11 @@ impl Panels {
     }
 }
 
-/// `c = left * panel`, or `c += left * panel`; `c` has the rows and columns of the tile, and `panel`
-/// holds one packed row for each column of `left`.
+/// `c = left * panel`, or `c += left * panel`; `panel` holds one packed row for each column of `left`.
+/// Rows are computed in nearly equal groups of at most as many as a tile has.
 ///
 /// # Panics
-/// If the operands are too short, or `c` has more rows than a tile.
+/// If the operands are too short.
 pub(crate) fn multiply<T: Float>(
     isa: Isa,
     panels: Panels,
@@ -108,12 +103,15 @@ pub(crate) fn multiply<T: Float>(
     let Left { data, row, step, stretches } = left;
     let (rows, columns) = (c.rows(), c.columns());
     let (depth, width) = (stretches.depth, panels.width(columns));
-    assert!(0 < rows && rows <= panels.rows, "a tile has at most {} rows", panels.rows);
-    assert!(columns <= width && depth > 0, "a tile's panel is narrower than its result");
+    assert!(rows > 0 && columns <= width && depth > 0, "a panel is narrower than its result");
     let last = stretches.furthest + (rows - 1) * row + (depth - 1) * step;
-    assert!(last < data.len(), "a tile's left operand is too short");
-    assert!(stretches.columns() * width <= panel.len(), "a tile's panel is too short");
-    let tile = Tile {
+    assert!(last < data.len(), "the left operand is too short");
+    assert!(stretches.columns() * width <= panel.len(), "the panel is too short");
+    let groups = rows.div_ceil(panels.rows);
+    let (least, larger) = (rows / groups, rows % groups);
+    let kernel = |rows| T::kernel(isa, rows, columns > panels.lanes, row == 1);
+    let kernels = [kernel(least), if larger > 0 { kernel(least + 1) } else { kernel(least) }];
+    let mut tile = Tile {
         depth,
         a: data.as_ptr(),
         a_row: row,
@@ -130,8 +128,13 @@ pub(crate) fn multiply<T: Float>(
         alpha: T::ONE,
         beta: if accumulate { T::ONE } else { T::ZERO },
     };
-    let kernel = T::kernel(isa, rows, columns > panels.lanes, row == 1);
-    // SAFETY: the kernel is one for `isa`; `a` and `b` can be read as far as was checked above, since
-    // `stretches` has the offsets it counts; `c` is the caller's alone.
-    unsafe { kernel(&tile) };
+    for group in 0..groups {
+        let more = usize::from(group < larger);
+        // SAFETY: the kernels are ones for `isa`; `a` and `b` can be read as far as was checked above,
+        // since `stretches` has the offsets it counts; `c` is the caller's alone, and the groups have
+        // all of its rows together.
+        unsafe { kernels[more](&tile) };
+        tile.a = tile.a.wrapping_add((least + more) * row);
+        tile.c = tile.c.wrapping_add((least + more) * tile.c_row);
+    }
 }

@@ -275,28 +275,21 @@ impl<T: Float> Panel<'_, T> {
         epilogue: Epilogue<T>,
     ) {
         let [_, height, width] = part.sizes();
-        let tiles = width.div_ceil(self.panels.tile_rows());
         let row = shape.stride[2] * input.strides[2];
         let mut panel = self.packed;
         for (index, stretches) in depth.0.iter().enumerate() {
             for (image, [z, y]) in part.rows() {
                 let start = first(image) + (z * height + y) * width;
-                for tile in 0..tiles {
-                    let (x, end) = (tile * width / tiles, (tile + 1) * width / tiles);
-                    let data = &input.data[input.offset(shape, image, [z, y, x])..];
-                    let left = Left { data, row, step: 1, stretches };
-                    let (rows, columns) = ((start + x, end - x), (place.column, self.columns));
-                    // SAFETY: units have different pixels or channels, and each is run once; the
-                    // tiles of a unit are computed one after another.
-                    let mut c = unsafe { Block::new(place.rows, place.row, rows, columns) };
-                    multiply(isa, self.panels, left, panel, index > 0, &mut c);
-                    if index + 1 == depth.0.len() {
-                        finish(
-                            isa,
-                            &mut c,
-                            epilogue.block(0, place.channel, shape.output_channels),
-                        );
-                    }
+                let data = &input.data[input.offset(shape, image, [z, y, 0])..];
+                let left = Left { data, row, step: 1, stretches };
+                let columns = (place.column, self.columns);
+                // SAFETY: units have different pixels or channels, and each is run once; the rows of
+                // a unit are computed one after another.
+                let mut c = unsafe { Block::new(place.rows, place.row, (start, width), columns) };
+                multiply(isa, self.panels, left, panel, index > 0, &mut c);
+                if index + 1 == depth.0.len() {
+                    let epilogue = epilogue.block(0, place.channel, shape.output_channels);
+                    finish(isa, &mut c, epilogue);
                 }
             }
             panel = &panel[stretches.columns() * self.panels.width(self.columns)..];

@@ -123,21 +123,16 @@ pub(in super::super) fn weight_gradient<T: Float>(
                         panel,
                     );
                 }
-                let tiles = cut.length.div_ceil(cut.panels.tile_rows());
-                for tile in 0..tiles {
-                    let boundary = |tile: usize| tile * cut.length / tiles;
-                    let (row, rows) = (boundary(tile), boundary(tile + 1) - boundary(tile));
-                    let data = &input.data[offsets[stretch] + row..];
-                    let step = shape.stride[2] * input.strides[2];
-                    let left = Left { data, row: 1, step, stretches: &pixels };
-                    let outputs = shape.group_outputs();
-                    let start = block_part * elements / outputs + group * shape.depth();
-                    let rows = (start + stretch * cut.length + row, rows);
-                    // SAFETY: units have different parts, groups, panels or stretches, and each is
-                    // run once; the tiles of a unit are computed one after another.
-                    let mut c = unsafe { Block::new(&parts, outputs, rows, (column, columns)) };
-                    multiply(isa, cut.panels, left, panel, block > blocks.start, &mut c);
-                }
+                let data = &input.data[offsets[stretch]..];
+                let step = shape.stride[2] * input.strides[2];
+                let left = Left { data, row: 1, step, stretches: &pixels };
+                let outputs = shape.group_outputs();
+                let start = block_part * elements / outputs + group * shape.depth();
+                let rows = (start + stretch * cut.length, cut.length);
+                // SAFETY: units have different parts, groups, panels or stretches, and each is run
+                // once; the stretches of a unit are computed one after another.
+                let mut c = unsafe { Block::new(&parts, outputs, rows, (column, columns)) };
+                multiply(isa, cut.panels, left, panel, block > blocks.start, &mut c);
             }
         }
     };

@@ -1,33 +1,40 @@
 //! Convolution by Winograd's method: tiles of the input and the kernels are transformed so that one
 //! product a frequency takes the place of one a tap. Kernels of 5 x 5 give 2 x 2 outputs a tile of
-//! 6 x 6 with 36 products instead of 100, kernels of 3 x 3 give 4 x 4 outputs with 36 instead of 144.
+//! 6 x 6 with 36 products instead of 100, and 4 x 4 outputs a tile of 8 x 8 with 64 instead of 400;
+//! kernels of 3 x 3 give 4 x 4 outputs with 36 instead of 144. Larger tiles have larger rounding errors;
+//! for 3 x 3 those of 8 x 8 would be too large.
 
+mod tiles;
 mod transform;
 mod weight;
 
 use super::direct::{Blocks, Input, Order, Part, Place, turn};
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
-use crate::gemm::{Block, Epilogue, Left, Panels, Stretches, finish, multiply};
+use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 use std::ops::Range;
-use transform::{CHANNELS, FREQUENCIES, SIDE, Square, transform};
+use tiles::Tiles;
+use transform::{CHANNELS, Finish, Kind, Strip, transform};
 
-pub(crate) use transform::{Kind, Run, dtransform, stransform};
+pub(crate) use transform::{Kind as TransformKind, Run, dtransform, stransform};
 pub(super) use weight::weight_gradient;
 
 /// Parts of the working memory begin at multiples of this: at a cache line. So much is also between
 /// frequencies, which would else fall on the same places of the cache.
 const ALIGNMENT: usize = 16;
 /// Bytes of a block's transformed tiles, before and after the products.
-const BLOCK_BYTES: usize = 480 * 1024;
+const BLOCK_BYTES: usize = 560 * 1024;
 /// Bytes of a transformed weight that stays in the cache beside them.
 const WEIGHT_BYTES: usize = 640 * 1024;
 
-/// Whether a pass over this shape can be computed so.
-pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
+/// Rows of the weight that a task transforms.
+const WEIGHT_ROWS: usize = 16;
+
+/// Whether a pass over this shape can be computed so, with tiles of this side.
+pub(super) fn supports(side: usize, pass: Pass, shape: &ConvolutionShape) -> bool {
     let [_, height, width] = shape.kernel;
     let channels = [shape.input_channels, shape.output_channels];
     channels.iter().all(|channels| channels.is_multiple_of(CHANNELS))
@@ -36,35 +43,43 @@ pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
         && shape.dilation == [1; 3]
         && [shape.kernel[0], shape.input[0], shape.output[0]] == [1; 3]
         && height == width
-        && (height == 3 || height == 5)
+        && (height == 5 || (height == 3 && side == 6))
         && (pass != Pass::InputGradient || shape.turned().is_some())
 }
 
-/// Whether a pass over this shape, which is supported, is faster so than directly.
-pub(super) fn pays<T>(shape: &ConvolutionShape) -> bool {
-    let channels = [shape.input_channels, shape.output_channels];
-    let weight = FREQUENCIES * channels[0] * channels[1] * size_of::<T>();
-    let tile = SIDE + 1 - shape.kernel[1];
-    let whole = |size: usize| size.next_multiple_of(tile) * 3 <= size * 4;
-    weight <= WEIGHT_BYTES && shape.output[1..].iter().all(|size| whole(*size))
+/// The products of a pass with tiles of this side, over those of the direct way; many, if the
+/// transformed weight does not stay in the cache.
+pub(super) fn products<T>(side: usize, shape: &ConvolutionShape) -> f64 {
+    let channels = shape.input_channels * shape.output_channels;
+    if side * side * channels * size_of::<T>() > WEIGHT_BYTES {
+        return 1.0;
+    }
+    let outputs = side + 1 - shape.kernel[1];
+    let tiles: usize = shape.output[1..].iter().map(|size| size.div_ceil(outputs)).product();
+    (tiles * side * side) as f64 / (shape.output_pixels() * shape.taps()) as f64
 }
 
 /// The length of the working memory that a pass needs.
-pub(super) fn scratch_elements<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> usize {
+pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
+    isa: Isa,
+    pass: Pass,
+    shape: &ConvolutionShape,
+) -> usize {
     match pass {
         Pass::Forward => {
-            let cut = Cut::new::<T>(isa, shape);
+            let cut = Cut::<SIDE>::new::<T>(isa, shape);
             cut.packed() + cut.transformed() + cut.units().min(TASKS) * cut.scratch_per_task()
         }
         Pass::InputGradient => {
-            shape.turned().map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
+            let forward = |shape| scratch_elements::<T, SIDE>(isa, Pass::Forward, &shape);
+            shape.turned().map_or(0, forward)
         }
-        Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape),
+        Pass::WeightGradient => weight::scratch_elements::<T, SIDE>(isa, shape),
     }
 }
 
 /// `output = relu(convolution + bias)`; see [`super::convolution`].
-pub(super) fn convolution<T: Float>(
+pub(super) fn convolution<T: Float, const SIDE: usize>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -76,11 +91,12 @@ pub(super) fn convolution<T: Float>(
     scratch: &mut [T],
 ) {
     let weight = (weight, Order::forward(shape));
-    forward(isa, parallel, shape, input, weight, bias, relu, output, scratch);
+    let finish = Finish { bias, relu };
+    forward::<T, SIDE>(isa, parallel, shape, input, weight, finish, output, scratch);
 }
 
 /// See [`super::convolution_input_gradient`].
-pub(super) fn input_gradient<T: Float>(
+pub(super) fn input_gradient<T: Float, const SIDE: usize>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -92,102 +108,22 @@ pub(super) fn input_gradient<T: Float>(
     let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
     let weight = (weight, Order::backward(shape));
     let (x, y) = (output_gradient, input_gradient);
-    forward(isa, parallel, &turned, x, weight, None, false, y, scratch);
-}
-
-/// The tiles of a convolution: windows of the input, and squares of the output.
-#[derive(Clone, Copy)]
-struct Tiles {
-    /// Elements of the output along one axis.
-    outputs: usize,
-    /// A convolution with the tiles as its windows: one output for each.
-    grid: ConvolutionShape,
-}
-
-impl Tiles {
-    fn new(shape: &ConvolutionShape) -> Self {
-        let outputs = SIDE + 1 - shape.kernel[1];
-        let [_, height, width] = shape.output;
-        let grid = ConvolutionShape {
-            kernel: [1, SIDE, SIDE],
-            stride: [1, outputs, outputs],
-            output: [1, height.div_ceil(outputs), width.div_ceil(outputs)],
-            ..*shape
-        };
-        Tiles { outputs, grid }
-    }
-
-    /// The distance of frequencies of so many tiles' vectors.
-    fn frequency(tiles: usize, channels: usize) -> usize {
-        (tiles * channels).next_multiple_of(ALIGNMENT) + ALIGNMENT
-    }
-
-    /// The pixels of the output that a block has: for each tile of an image the position of its first
-    /// one, counted from the block's, and how many of its rows and columns there are.
-    fn squares(
-        self,
-        shape: &ConvolutionShape,
-        part: &Part,
-    ) -> impl Iterator<Item = ([usize; 2], [usize; 2])> + use<> {
-        let [_, rows, columns] = part.sizes();
-        let first = [part.outputs[1].start, part.outputs[2].start].map(|at| at * self.outputs);
-        let (outputs, [_, height, width]) = (self.outputs, shape.output);
-        (0..rows).flat_map(move |y| {
-            (0..columns).map(move |x| {
-                let at = [y * outputs, x * outputs];
-                let end = [height - first[0] - at[0], width - first[1] - at[1]];
-                (at, end.map(|end| end.min(outputs)))
-            })
-        })
-    }
-
-    /// A block's part of the output.
-    fn pixels(self, shape: &ConvolutionShape, part: &Part) -> Part {
-        let mut outputs = part.outputs.clone();
-        for (axis, range) in outputs.iter_mut().enumerate().skip(1) {
-            *range = range.start * self.outputs..shape.output[axis].min(range.end * self.outputs);
-        }
-        Part { images: part.images.clone(), outputs }
-    }
-
-    /// Transforms the tiles below a block to vectors by frequency, then tile.
-    fn transform_input<T: Float>(
-        self,
-        isa: Isa,
-        part: &Part,
-        input: &Input<T>,
-        frequency: usize,
-        vectors: &mut [T],
-    ) {
-        let channels = self.grid.input_channels;
-        let [_, _, columns] = part.sizes();
-        let squares =
-            part.rows().flat_map(|(image, [_, y])| (0..columns).map(move |x| (image, [0, y, x])));
-        let squares = squares.enumerate().map(|(tile, (image, at))| {
-            let start = input.offset(&self.grid, image, at);
-            let size = [SIDE; 2];
-            [Square { start, size }, Square { start: tile * channels, size }]
-        });
-        let strides = [input.strides[1], input.strides[2]];
-        let to = (&Parts::new(vectors), [SIDE * frequency, frequency]);
-        // SAFETY: `vectors` is borrowed for this call alone.
-        unsafe { transform(isa, Kind::Input, channels, (input.data, strides), to, squares) };
-    }
+    forward::<T, SIDE>(isa, parallel, &turned, x, weight, Finish::NONE, y, scratch);
 }
 
 /// How a forward pass is cut: into (block of tiles, part of the output channels).
-struct Cut {
-    tiles: Tiles,
+struct Cut<const SIDE: usize> {
+    tiles: Tiles<SIDE>,
     blocks: Blocks,
     panels: Panels,
     panel_parts: usize,
 }
 
-impl Cut {
-    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+impl<const SIDE: usize> Cut<SIDE> {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Self {
         let tiles = Tiles::new(shape);
         let panels = Panels::new::<T>(isa, shape.output_channels);
-        let per_tile = FREQUENCIES * (shape.input_channels + panels.panel(0).2);
+        let per_tile = Tiles::<SIDE>::FREQUENCIES * (shape.input_channels + panels.panel(0).2);
         let blocks = Blocks::new::<T>(&tiles.grid, BLOCK_BYTES / size_of::<T>() / per_tile);
         let units = blocks.count(&tiles.grid).max(1);
         let panel_parts = (TASKS / 2).div_ceil(units).min(panels.count());
@@ -207,14 +143,14 @@ impl Cut {
 
     /// The length of the packed weight.
     fn packed(&self) -> usize {
-        let grid = &self.tiles.grid;
-        let taps = (SIDE + 1 - self.tiles.outputs).pow(2);
-        (taps * grid.input_channels * self.panels.packed_columns()).next_multiple_of(ALIGNMENT)
+        let rows = self.tiles.taps().pow(2) * self.tiles.grid.input_channels;
+        (rows * self.panels.packed_columns()).next_multiple_of(ALIGNMENT)
     }
 
     /// The length of the transformed weight.
     fn transformed(&self) -> usize {
-        FREQUENCIES * self.tiles.grid.input_channels * self.panels.packed_columns()
+        let rows = Tiles::<SIDE>::FREQUENCIES * self.tiles.grid.input_channels;
+        rows * self.panels.packed_columns()
     }
 
     /// Lengths of a task's copy of the input, its transformed tiles, the products of a panel, and the
@@ -226,10 +162,12 @@ impl Cut {
             Layout::ChannelsFirst => tiles * self.tiles.outputs.pow(2) * width,
             Layout::ChannelsLast => 0,
         };
+        let vectors =
+            |channels| Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, channels);
         [
             self.blocks.input_elements(grid).next_multiple_of(ALIGNMENT),
-            FREQUENCIES * Tiles::frequency(tiles, grid.input_channels),
-            FREQUENCIES * Tiles::frequency(tiles, width),
+            vectors(grid.input_channels),
+            vectors(width),
             product,
         ]
     }
@@ -237,29 +175,58 @@ impl Cut {
     fn scratch_per_task(&self) -> usize {
         self.scratch_parts().iter().sum::<usize>().next_multiple_of(ALIGNMENT)
     }
+
+    /// Transforms a packed weight to panels by frequency.
+    fn transform_weight<T: Float>(
+        &self,
+        isa: Isa,
+        parallel: &dyn Parallel,
+        packed: &[T],
+        transformed: &mut [T],
+    ) {
+        let (rows, taps) = (self.tiles.grid.input_channels, self.tiles.taps());
+        let parts = Parts::new(transformed);
+        let row_parts = rows.div_ceil(WEIGHT_ROWS);
+        parallel.for_each(self.panels.count() * row_parts, &|task| {
+            let (panel, row_part) = (task / row_parts, task % row_parts);
+            let (column, _, width) = self.panels.panel(panel);
+            let first = row_part * WEIGHT_ROWS;
+            let count = WEIGHT_ROWS.min(rows - first);
+            let from = column * rows * taps * taps + first * width;
+            let to = column * rows * Tiles::<SIDE>::FREQUENCIES + first * width;
+            let size = [taps, count * taps];
+            let strip = Strip { start: [from, to], step: [width; 2], count, size };
+            let (from, to) = ([taps * rows * width, rows * width], rows * width);
+            let to = (&parts, Tiles::<SIDE>::frequencies(to));
+            let (kind, strips) = (Kind::Kernel(taps), std::iter::once(strip));
+            // SAFETY: tasks have different panels or rows, and `Parallel` runs each once.
+            unsafe {
+                let (from, none) = ((packed, from), Finish::NONE);
+                transform::<T, SIDE>(isa, kind, width, from, to, none, strips);
+            };
+        });
+    }
 }
 
 /// The convolution with a weight whose elements lie in the given order.
-fn forward<T: Float>(
+fn forward<T: Float, const SIDE: usize>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
     input: &[T],
     (weight, order): (&[T], Order),
-    bias: Option<&[T]>,
-    relu: bool,
+    finish: Finish<T>,
     output: &mut [T],
     scratch: &mut [T],
 ) {
-    let cut = Cut::new::<T>(isa, shape);
+    let cut = Cut::<SIDE>::new::<T>(isa, shape);
     let (packed, scratch) = scratch.split_at_mut(cut.packed());
     let (transformed, scratch) = scratch.split_at_mut(cut.transformed());
     order.pack(isa, parallel, cut.panels, weight, packed);
-    transform_weight(isa, parallel, &cut, packed, transformed);
+    cut.transform_weight(isa, parallel, packed, transformed);
     let transformed = &*transformed;
     let output = Parts::new(output);
     let depth = Stretches::new(vec![0], shape.input_channels);
-    let epilogue = Epilogue::of(bias, relu);
     let unit = |unit: usize, scratch: &mut [T]| {
         let (part, panels) = cut.unit(unit);
         let [memory, vectors, products, _] = cut.scratch_parts();
@@ -268,46 +235,43 @@ fn forward<T: Float>(
         let (products, rows) = scratch.split_at_mut(products);
         let input = Input::new(isa, &cut.tiles.grid, 0, &part, input, memory);
         let tiles = part.images.len() * part.pixels();
-        let frequency = Tiles::frequency(tiles, shape.input_channels);
+        let frequency = Tiles::<SIDE>::frequency(tiles, shape.input_channels);
         cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
         let pixels = cut.tiles.pixels(shape, &part);
         for panel in panels {
             let (channel, columns, width) = cut.panels.panel(panel);
             let size = shape.input_channels * width;
-            let weight = &transformed[channel * shape.input_channels * FREQUENCIES..];
-            let stride = Tiles::frequency(tiles, width);
-            for index in 0..FREQUENCIES {
-                let left = Left {
-                    data: &vectors[index * frequency..],
-                    row: shape.input_channels,
-                    step: 1,
-                    stretches: &depth,
-                };
-                let panel = &weight[index * size..][..size];
-                let parts = Parts::new(&mut products[index * stride..]);
-                multiply_rows(isa, cut.panels, left, panel, &parts, (tiles, columns, width));
+            let start = channel * shape.input_channels * Tiles::<SIDE>::FREQUENCIES;
+            let stride = Tiles::<SIDE>::frequency(tiles, width);
+            let parts = Parts::new(&mut *products);
+            for index in 0..Tiles::<SIDE>::FREQUENCIES {
+                let data = &vectors[index * frequency..];
+                let left = Left { data, row: shape.input_channels, step: 1, stretches: &depth };
+                let panel = &transformed[start + index * size..][..size];
+                let place = (index * stride, columns);
+                // SAFETY: the products are this task's, and computed one after another.
+                let mut c = unsafe { Block::new(&parts, width, (0, tiles), place) };
+                multiply(isa, cut.panels, left, panel, false, &mut c);
             }
+            let bias = finish.bias.map(|bias| &bias[channel..]);
+            let finish = Finish { bias, ..finish };
             let products = (&*products, stride, width);
-            let place = (channel, columns);
             match shape.output_layout {
                 Layout::ChannelsFirst => {
                     let parts = Parts::new(&mut *rows);
                     let place = Place { rows: &parts, row: width, column: 0, channel };
                     let first = |image: usize| image * pixels.pixels();
                     let line = pixels.sizes()[2];
-                    cut.inverse(
-                        isa, shape, &part, products, place, columns, &first, line, epilogue,
-                    );
-                    turn(isa, shape, &pixels, (channel, columns, width), rows, &output);
+                    let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, line);
+                    cut.inverse(isa, &part, products, columns, place, pixels, finish);
+                    turn(isa, shape, pixels.0, (channel, columns, width), rows, &output);
                 }
                 Layout::ChannelsLast => {
                     let row = shape.output_channels;
-                    let place = Place { rows: &output, row, column: place.0, channel };
+                    let place = Place { rows: &output, row, column: channel, channel };
                     let first = |image: usize| pixels.first_pixel(shape, image);
-                    let line = shape.output[2];
-                    cut.inverse(
-                        isa, shape, &part, products, place, columns, &first, line, epilogue,
-                    );
+                    let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, shape.output[2]);
+                    cut.inverse(isa, &part, products, columns, place, pixels, finish);
                 }
             }
         }
@@ -315,86 +279,34 @@ fn forward<T: Float>(
     for_each_unit(parallel, cut.units(), scratch, cut.scratch_per_task(), &unit);
 }
 
-/// `c = left * panel` for all rows, a tile at a time; `size` is that of `c` and the distance of its
-/// rows.
-fn multiply_rows<T: Float>(
-    isa: Isa,
-    panels: Panels,
-    left: Left<T>,
-    panel: &[T],
-    c: &Parts<T>,
-    (rows, columns, width): (usize, usize, usize),
-) {
-    let groups = rows.div_ceil(panels.tile_rows());
-    for group in 0..groups {
-        let (start, end) = (group * rows / groups, (group + 1) * rows / groups);
-        let left = Left { data: &left.data[start * left.row..], ..left };
-        // SAFETY: the groups are computed one after another, and the caller has `c` for itself.
-        let mut c = unsafe { Block::new(c, width, (start, end - start), (0, columns)) };
-        multiply(isa, panels, left, panel, false, &mut c);
-    }
-}
-
-/// Transforms a packed weight to panels by frequency.
-fn transform_weight<T: Float>(
-    isa: Isa,
-    parallel: &dyn Parallel,
-    cut: &Cut,
-    packed: &[T],
-    transformed: &mut [T],
-) {
-    let (rows, taps) = (cut.tiles.grid.input_channels, SIDE + 1 - cut.tiles.outputs);
-    let parts = Parts::new(transformed);
-    parallel.for_each(cut.panels.count(), &|panel| {
-        let (column, _, width) = cut.panels.panel(panel);
-        let packed = &packed[column * rows * taps * taps..];
-        let tap = rows * width;
-        let first = column * rows * FREQUENCIES;
-        let squares = (0..rows).map(|row| {
-            let (from, to) = (row * width, first + row * width);
-            [Square { start: from, size: [taps; 2] }, Square { start: to, size: [SIDE; 2] }]
-        });
-        let (from, to) = ((packed, [taps * tap, tap]), (&parts, [SIDE * tap, tap]));
-        // SAFETY: tasks have different panels, and `Parallel` runs each once.
-        unsafe { transform(isa, Kind::Kernel(taps), width, from, to, squares) };
-    });
-}
-
-impl Cut {
-    /// Writes a panel's pixels of a block from its products; `line` is the distance of lines.
+impl<const SIDE: usize> Cut<SIDE> {
+    /// Writes a panel's pixels of a block from its products, which come with the distances of
+    /// frequencies and of tiles; the pixels with where an image's begin, and the distance of lines.
     fn inverse<T: Float>(
         &self,
         isa: Isa,
-        shape: &ConvolutionShape,
         part: &Part,
         (products, frequency, width): (&[T], usize, usize),
-        place: Place<T>,
         columns: usize,
-        first: &dyn Fn(usize) -> usize,
-        line: usize,
-        epilogue: Epilogue<T>,
+        place: Place<T>,
+        (pixels, first, line): (&Part, &dyn Fn(usize) -> usize, usize),
+        finish: Finish<T>,
     ) {
-        let per_image = part.pixels();
-        let [_, height, length] = self.tiles.pixels(shape, part).sizes();
-        for image in 0..part.images.len() {
+        let outputs = self.tiles.outputs;
+        let strips = (0..part.images.len()).flat_map(|image| {
+            let tiles = image * part.pixels();
             let start = first(image) * place.row + place.column;
-            let squares = self.tiles.squares(shape, part).enumerate().map(|(tile, (at, size))| {
-                let from = (image * per_image + tile) * width;
-                let to = start + (at[0] * line + at[1]) * place.row;
-                [Square { start: from, size: [SIDE; 2] }, Square { start: to, size }]
-            });
-            let from = (products, [SIDE * frequency, frequency]);
-            let to = (place.rows, [line * place.row, place.row]);
-            let kind = Kind::Inverse(self.tiles.outputs);
-            // SAFETY: units have different pixels or channels, and each is run once.
-            unsafe { transform(isa, kind, columns, from, to, squares) };
-            for row in 0..height {
-                let rows = (first(image) + row * line, length);
-                // SAFETY: as above.
-                let mut block =
-                    unsafe { Block::new(place.rows, place.row, rows, (place.column, columns)) };
-                finish(isa, &mut block, epilogue.block(0, place.channel, shape.output_channels));
-            }
-        }
+            self.tiles.rows(part, pixels).map(move |(tile, row, size)| Strip {
+                start: [(tiles + tile) * width, start + row * line * place.row],
+                step: [width, outputs * place.row],
+                count: part.sizes()[2],
+                size,
+            })
+        });
+        let from = (products, Tiles::<SIDE>::frequencies(frequency));
+        let to = (place.rows, [line * place.row, place.row]);
+        let kind = Kind::Inverse(outputs);
+        // SAFETY: units have different pixels or channels, and each is run once.
+        unsafe { transform::<T, SIDE>(isa, kind, columns, from, to, finish, strips) };
     }
 }

@@ -5,46 +5,51 @@
 use super::super::ConvolutionShape;
 use super::super::direct::{Blocks, Input, Part, add_parts, in_order, pack_gradient};
 use super::super::units::{TASKS, for_each_unit};
-use super::transform::{FREQUENCIES, Kind, SIDE, Square, transform};
-use super::{ALIGNMENT, Tiles};
+use super::ALIGNMENT;
+use super::tiles::Tiles;
+use super::transform::{Finish, Kind, Strip, transform};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
+use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 
 /// Bytes of a block's transformed tiles: large, since each block reads and writes all sums.
 const BLOCK_BYTES: usize = 960 * 1024;
 
+/// Parts of the blocks at most: each has sums of its own, which are added at the end.
+const PARTS: usize = TASKS / 2;
+
 /// Transformed tiles, and the distance of their frequencies.
 type ByFrequency<'a, T> = (&'a [T], usize);
 
 /// How the pass is cut: into parts of the blocks, whose sums are added at the end.
-struct Cut {
-    tiles: Tiles,
+struct Cut<const SIDE: usize> {
+    tiles: Tiles<SIDE>,
     blocks: Blocks,
     panels: Panels,
     parts: usize,
 }
 
-impl Cut {
-    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+impl<const SIDE: usize> Cut<SIDE> {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Self {
         let tiles = Tiles::new(shape);
         let panels = Panels::new::<T>(isa, shape.output_channels);
-        let per_tile = FREQUENCIES * (shape.input_channels + panels.panel(0).2);
+        let per_tile = Tiles::<SIDE>::FREQUENCIES * (shape.input_channels + panels.panel(0).2);
         let blocks = Blocks::new::<T>(&tiles.grid, BLOCK_BYTES / size_of::<T>() / per_tile);
-        let parts = blocks.count(&tiles.grid).clamp(1, TASKS);
+        let parts = blocks.count(&tiles.grid).clamp(1, PARTS);
         Cut { tiles, blocks, panels, parts }
     }
 
     /// Elements of a part's sums.
     fn sums(&self) -> usize {
         let grid = &self.tiles.grid;
-        FREQUENCIES * grid.input_channels * grid.output_channels
+        Tiles::<SIDE>::FREQUENCIES * grid.input_channels * grid.output_channels
     }
 
     /// Elements of the gradient by tap.
     fn taps(&self) -> usize {
         let grid = &self.tiles.grid;
-        let taps = (SIDE + 1 - self.tiles.outputs).pow(2);
+        let taps = self.tiles.taps().pow(2);
         (taps * grid.input_channels * grid.output_channels).next_multiple_of(ALIGNMENT)
     }
 
@@ -55,9 +60,13 @@ impl Cut {
         let tiles = self.blocks.pixels(grid);
         [
             self.blocks.input_elements(grid).next_multiple_of(ALIGNMENT),
-            FREQUENCIES * Tiles::frequency(tiles, grid.input_channels),
-            (tiles * self.tiles.outputs.pow(2) * width).next_multiple_of(ALIGNMENT),
-            FREQUENCIES * Tiles::frequency(tiles, width),
+            Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, grid.input_channels),
+            match grid.output_layout {
+                Layout::ChannelsFirst => tiles * self.tiles.outputs.pow(2) * width,
+                Layout::ChannelsLast => 0,
+            }
+            .next_multiple_of(ALIGNMENT),
+            Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, width),
         ]
     }
 
@@ -67,13 +76,16 @@ impl Cut {
 }
 
 /// The length of the working memory that the pass needs.
-pub(super) fn scratch_elements<T: Float>(isa: Isa, shape: &ConvolutionShape) -> usize {
-    let cut = Cut::new::<T>(isa, shape);
+pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+) -> usize {
+    let cut = Cut::<SIDE>::new::<T>(isa, shape);
     cut.taps() + cut.parts * (cut.sums() + cut.scratch_per_task())
 }
 
 /// See [`super::super::convolution_weight_gradient`].
-pub(in super::super) fn weight_gradient<T: Float>(
+pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -85,7 +97,7 @@ pub(in super::super) fn weight_gradient<T: Float>(
     if output_gradient.is_empty() {
         return weight_gradient.fill(T::ZERO);
     }
-    let cut = Cut::new::<T>(isa, shape);
+    let cut = Cut::<SIDE>::new::<T>(isa, shape);
     let (grid, blocks) = (&cut.tiles.grid, cut.blocks.count(&cut.tiles.grid));
     let (by_tap, scratch) = scratch.split_at_mut(cut.taps());
     let (sums, scratch) = scratch.split_at_mut(cut.parts * cut.sums());
@@ -102,7 +114,7 @@ pub(in super::super) fn weight_gradient<T: Float>(
             let part = cut.blocks.part(grid, block);
             let input = Input::new(isa, grid, 0, &part, input, memory);
             let frequency =
-                Tiles::frequency(part.images.len() * part.pixels(), grid.input_channels);
+                Tiles::<SIDE>::frequency(part.images.len() * part.pixels(), grid.input_channels);
             cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
             for panel in 0..cut.panels.count() {
                 let memory = (&mut *pixels, &mut *gradients);
@@ -120,9 +132,9 @@ pub(in super::super) fn weight_gradient<T: Float>(
     in_order(parallel, shape, by_tap, weight_gradient);
 }
 
-impl Cut {
-    /// Transforms a panel of the output's gradient at a block's tiles, by frequency, then tile; returns
-    /// the distance of frequencies.
+impl<const SIDE: usize> Cut<SIDE> {
+    /// Transforms a panel of the output's gradient at a block's tiles; returns the distance of
+    /// frequencies. Channels that lie last are read where they are, others are packed in `pixels` first.
     fn transform_gradient<T: Float>(
         &self,
         isa: Isa,
@@ -134,22 +146,36 @@ impl Cut {
     ) -> usize {
         let (channel, columns, width) = self.panels.panel(panel);
         let own = self.tiles.pixels(shape, part);
-        pack_gradient(isa, shape, &own, self.panels, (channel, columns), output_gradient, pixels);
-        let (images, line) = (part.images.len(), own.sizes()[2]);
-        let frequency = Tiles::frequency(images * part.pixels(), width);
-        let squares = (0..images).flat_map(|image| {
-            let (first, tile) = (image * own.pixels(), image * part.pixels());
-            self.tiles.squares(shape, part).enumerate().map(move |(index, (at, size))| {
-                let from = (first + at[0] * line + at[1]) * width;
-                let to = (tile + index) * width;
-                [Square { start: from, size }, Square { start: to, size: [SIDE; 2] }]
+        let (images, outputs) = (part.images.len(), self.tiles.outputs);
+        let all = shape.output_channels;
+        // Where the gradient is read, and the distances of images, lines and pixels there.
+        let (from, image_step, line, pixel) = match shape.output_layout {
+            Layout::ChannelsLast => {
+                let first = own.first_pixel(shape, 0) * all + channel;
+                let image = shape.output_pixels() * all;
+                (&output_gradient[first..], image, shape.output[2] * all, all)
+            }
+            Layout::ChannelsFirst => {
+                let place = (channel, columns);
+                pack_gradient(isa, shape, &own, self.panels, place, output_gradient, pixels);
+                (&*pixels, own.pixels() * width, own.sizes()[2] * width, width)
+            }
+        };
+        let frequency = Tiles::<SIDE>::frequency(images * part.pixels(), width);
+        let strips = (0..images).flat_map(|image| {
+            let (first, tiles) = (image * image_step, image * part.pixels());
+            self.tiles.rows(part, &own).map(move |(tile, row, size)| Strip {
+                start: [first + row * line, (tiles + tile) * width],
+                step: [outputs * pixel, width],
+                count: part.sizes()[2],
+                size,
             })
         });
-        let (from, to) = ([line * width, width], [SIDE * frequency, frequency]);
-        let kind = Kind::Kernel(self.tiles.outputs);
-        let gradients = Parts::new(gradients);
+        let parts = Parts::new(gradients);
+        let to = (&parts, Tiles::<SIDE>::frequencies(frequency));
+        let (kind, from) = (Kind::Kernel(outputs), (from, [line, pixel]));
         // SAFETY: `gradients` is borrowed for this call alone.
-        unsafe { transform(isa, kind, width, (pixels, from), (&gradients, to), squares) };
+        unsafe { transform::<T, SIDE>(isa, kind, width, from, to, Finish::NONE, strips) };
         frequency
     }
 
@@ -168,19 +194,15 @@ impl Cut {
         let (column, columns, width) = self.panels.panel(panel);
         let tiles = part.images.len() * part.pixels();
         let depth = Stretches::new(vec![0], tiles);
-        let groups = inputs.div_ceil(self.panels.tile_rows());
         let sums = Parts::new(sums);
-        for index in 0..FREQUENCIES {
+        for index in 0..Tiles::<SIDE>::FREQUENCIES {
             let gradients = &gradients[index * stride..][..tiles * width];
-            for group in 0..groups {
-                let (row, end) = (group * inputs / groups, (group + 1) * inputs / groups);
-                let data = &vectors[index * frequency + row..];
-                let left = Left { data, row: 1, step: inputs, stretches: &depth };
-                let rows = (index * inputs + row, end - row);
-                // SAFETY: the blocks are computed one after another.
-                let mut c = unsafe { Block::new(&sums, outputs, rows, (column, columns)) };
-                multiply(isa, self.panels, left, gradients, accumulate, &mut c);
-            }
+            let data = &vectors[index * frequency..];
+            let left = Left { data, row: 1, step: inputs, stretches: &depth };
+            let rows = (index * inputs, inputs);
+            // SAFETY: the blocks are computed one after another.
+            let mut c = unsafe { Block::new(&sums, outputs, rows, (column, columns)) };
+            multiply(isa, self.panels, left, gradients, accumulate, &mut c);
         }
     }
 
@@ -188,16 +210,16 @@ impl Cut {
     fn inverse<T: Float>(&self, isa: Isa, parallel: &dyn Parallel, sums: &[T], by_tap: &mut [T]) {
         let grid = &self.tiles.grid;
         let (inputs, outputs) = (grid.input_channels, grid.output_channels);
-        let (taps, distance) = (SIDE + 1 - self.tiles.outputs, inputs * outputs);
+        let (taps, distance) = (self.tiles.taps(), inputs * outputs);
         let parts = Parts::new(by_tap);
         parallel.for_each(inputs, &|row| {
-            let start = row * outputs;
-            let square = [Square { start, size: [SIDE; 2] }, Square { start, size: [taps; 2] }];
-            let from = (sums, [SIDE * distance, distance]);
+            let start = [row * outputs; 2];
+            let strip = Strip { start, step: [0; 2], count: 1, size: [taps; 2] };
+            let from = (sums, Tiles::<SIDE>::frequencies(distance));
             let to = (&parts, [taps * distance, distance]);
-            let (kind, squares) = (Kind::Inverse(taps), std::iter::once(square));
+            let (kind, strips) = (Kind::Inverse(taps), std::iter::once(strip));
             // SAFETY: tasks have different rows, and `Parallel` runs each once.
-            unsafe { transform(isa, kind, outputs, from, to, squares) };
+            unsafe { transform::<T, SIDE>(isa, kind, outputs, from, to, Finish::NONE, strips) };
         });
     }
 }
