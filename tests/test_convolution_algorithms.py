@@ -171,8 +171,8 @@ def test_lenet_learns_as_well_with_every_algorithm(mnist_dir):
     (images, labels), (test_images, test_labels) = flow.data.load_mnist(
         BATCH, BATCH, out_dir=str(mnist_dir)
     )
-    # For this network the choices of "auto" are those of "winograd", with tiles of 8 x 8; strict, with
-    # 6 x 6.
+    # For this network "auto" chooses as "winograd": by default tiles of 8 x 8,
+    # strictly with 6 x 6.
     found = {}
     for algorithm, precision in (
         ("direct", "default"),

@@ -45,9 +45,9 @@ def convolution_algorithm(name: str) -> None:
 
     Where an algorithm cannot compute a shape, or not within the bound that ``config.precision``
     sets, the choice of ``"auto"`` is taken. Winograd's method needs kernels of 3 x 3 or 5 x 5
-    without stride, dilation and groups, and multiples of 16 channels, and takes tiles of 6 x 6 or, for
-    5 x 5 where precision allows it, of 8 x 8; the direct algorithm computes
-    all but the gradient to the input of strided windows.
+    without stride, dilation and groups, and multiples of 16 channels; it takes tiles of 6 x 6 or,
+    for 5 x 5 where precision allows it, of 8 x 8. The direct algorithm computes all but the
+    gradient to the input of strided windows.
 
     Args:
         name: ``"auto"`` for the fastest one, ``"direct"``, ``"winograd"`` or ``"im2col"``.

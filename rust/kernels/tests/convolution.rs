@@ -145,7 +145,7 @@ fn assert_close_together<T: Float>(
     terms: usize,
 ) {
     let largest = magnitude.iter().fold(0.0, |largest: f64, magnitude| largest.max(*magnitude));
-    assert_close(what, got, want, &vec![4.0 * largest; want.len()], terms);
+    assert_close(what, got, want, &vec![16.0 * largest; want.len()], terms);
 }
 
 /// Fails where `got` is further from `want` than rounding of a sum of `terms` products explains;
