@@ -494,7 +494,7 @@ impl<const SIDE: usize, const N: usize> Transform for Kernel<SIDE, N> {
         unsafe {
             let mut result = g;
             // At 0 the input's polynomial is the product of as many negative squares.
-            result[0] = if pairs % 2 == 0 { g[0] } else { times(-1.0, g[0]) };
+            result[0] = if pairs.is_multiple_of(2) { g[0] } else { times(-1.0, g[0]) };
             result[SIDE - 1] = g[N - 1];
             each!(pair of pairs < pairs => {
                 let (point, scale) = (Points::<SIDE>::POINTS[pair], Points::<SIDE>::SCALES[pair]);
