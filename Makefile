@@ -92,6 +92,10 @@ stubs: $(BIN)/.dev ## Make python/flowrs/_flowrs.pyi anew from the extension mod
 bench: .venv-bench/.wheel ## Measure flowrs and its peers, and write the report
 	@.venv-bench/bin/python benches/run.py --write
 
+.PHONY: bench-checkpoints
+bench-checkpoints: .venv-bench/.wheel ## Measure saving and opening of checkpoints, and write the report
+	@.venv-bench/bin/python benches/checkpoints.py --write
+
 .PHONY: bench-check
 bench-check: .venv-bench/.wheel
 	@.venv-bench/bin/python benches/run.py --check

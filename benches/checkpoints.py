@@ -1,264 +1,272 @@
 #!/usr/bin/env python3
 """Measures saving, opening and loading of checkpoints, beside other formats and the bare disk.
 
-The engines take turns, round by round, in one process; medians over the rounds are printed, and the
-ratio to flowrs. Every value that is read is compared with what was saved before any time is taken.
-Saves are durable for all: what does not flush its file has it flushed after it.
+The engines take turns, round by round, in one process; medians over the rounds are reported. Every
+value that is read is compared with what was saved before any time is taken. Saves are durable for
+all: what does not flush its file has it flushed after it.
 
 Examples:
   checkpoints.py                                    64 variables of 1 MiB, and 1000 of 16 KiB
+  checkpoints.py --write                            all cases, written into benches/CHECKPOINTS.md
   checkpoints.py --variables 64 --bytes 33554432    2 GiB
   checkpoints.py --variables 10000 --bytes 16384 --operations open,save
-  checkpoints.py --variables 100000 --bytes 16 --operations open --rounds 3
 
-The folder must be on the disk that is of interest (--folder). Other work on the machine moves all
-numbers; ratios of the same run less.
+`--write` takes 20 GB on the disk, 16 GB of memory and about half an hour. The folder must be on the
+disk that is of interest (--folder). Other work on the machine moves all numbers; ratios of the same
+run less.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import dataclasses
 import os
-import shutil
-import statistics
+import shlex
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
 
-import numpy as np
+from harness import machine
+from harness.report import Rows, markdown_table
+from harness.storing import MANY, Operation, Stores
 
-import flowrs as flow
+REPORT = Path(__file__).resolve().parent / "CHECKPOINTS.md"
 
-Values = dict[str, np.ndarray]
-Operation = Callable[[], object]
-
-#: From how many variables on they are flushed all at once.
-_MANY = 1000
+#: Seconds of each engine, round by round.
+Times = dict[str, list[float]]
 
 
-class Bench:
-    """One set of variables, and every way to store it.
+@dataclass(frozen=True)
+class Goal:
+    """What one operation of flowrs should reach.
 
     Attributes:
-        values: what is stored.
-        targets: memory of the same sizes that values are loaded into.
-        folder: where files are made.
+        text: what is wanted, in words.
+        operation: which operation.
+        most: the most seconds it may take; or None.
+        speed: how many times as fast as the fastest of `peers` it should be.
+        peers: beginnings of the names of engines; none: every other one that is no part of flowrs.
     """
 
-    def __init__(self, variables: int, size: int, folder: Path) -> None:
-        random = np.random.default_rng(0)
-        block = random.standard_normal(max(size // 4, 1)).astype(np.float32)
-        self.values: Values = {f"layer{index}-weight": block + index for index in range(variables)}
-        self.targets = {name: np.ones_like(value) for name, value in self.values.items()}
-        self.folder = folder
-        self.handles: dict[str, flow.session.VariableHandle] = {}
+    text: str
+    operation: str
+    most: float | None = None
+    speed: float = 0.0
+    peers: tuple[str, ...] = ()
 
-    def define_variables(self) -> None:
-        """Makes a session with variables of these names and shapes."""
-        flow.clear_default_session()
+    def verdict(self, times: Times) -> str:
+        """Whether it is met, and what was found."""
+        own = times["flowrs"]
+        if self.most is not None:
+            found = median(own)
+            met = "met" if found <= self.most else "NOT MET"
+            return f"goal: {self.text}: {1e3 * found:.2f} ms: {met}"
+        against = {
+            name: median(theirs / ours for theirs, ours in zip(peer, own, strict=True))
+            for name, peer in times.items()
+            if (name.startswith(self.peers) if self.peers else _is_library(name))
+        }
+        if not against:
+            return f"goal: {self.text}: none of them is installed"
+        fastest = min(against, key=lambda name: against[name])
+        met = "met" if against[fastest] >= self.speed else "NOT MET"
+        return f"goal: {self.text}: {against[fastest]:.2f}x the speed of {fastest}: {met}"
 
-        def job() -> None:
-            for name, value in self.values.items():
-                flow.get_variable(name, value.shape, initializer=flow.ones_initializer())
 
-        flow.global_function()(job)
-        self.handles = flow.get_all_variables()
+def _is_library(engine: str) -> bool:
+    return not engine.startswith(("flowrs", "bare"))
 
-    def clear(self) -> None:
-        """Begins with an empty folder.
 
-        Where there are many small files the others stay: some file systems take long to make files
-        just after others were removed.
-        """
-        if len(self.values) < _MANY:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder = self.folder.with_name(f"{int(self.folder.name) + 1}")
-        self.folder.mkdir(parents=True)
-        os.sync()
+@dataclass(frozen=True)
+class Case:
+    """A set of variables, and what is done with it."""
 
-    def fill(self) -> None:
-        """Saves with every engine."""
-        self.clear()
-        for once in self.save().values():
-            once()
+    variables: int
+    size: int
+    operations: tuple[str, ...]
+    goals: tuple[Goal, ...] = ()
 
-    def new(self, name: str) -> str:
-        """A path for a file or directory."""
-        return str(self.folder / name)
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return f"{self.variables:,} variables of {_size(self.size)}"
 
-    def operations(self, operation: str) -> dict[str, Operation]:
-        """What is measured, by engine."""
-        made: dict[str, Operation] = getattr(self, operation)()
-        return made
 
-    def save(self) -> dict[str, Operation]:
-        """Saves that survive a loss of power."""
-        found: dict[str, Operation] = {
-            "flowrs": lambda: flow.checkpoint.save(self.new("flowrs"), self.values),
-            "flowrs, no checksum": lambda: flow.checkpoint.save(
-                self.new("plain"), self.values, checksum=False
+ALL = ("save", "open", "touch", "load", "adopt")
+
+CASES = (
+    Case(
+        64,
+        32 << 20,
+        ALL,
+        (
+            Goal(
+                "a durable save at 95 % of the rate of two threads that write and flush the bytes",
+                "save",
+                speed=0.95,
+                peers=("bare",),
             ),
-            "bare writes, 2 threads": self._bare_save,
-            "numpy npz": lambda: self._flushed("x.npz", lambda p: np.savez(p, **self.values)),
-        }
-        with contextlib.suppress(ImportError):
-            from safetensors import numpy as safetensors
+            Goal("a durable save not slower than any library's", "save", speed=1.0),
+            Goal(
+                "checksums cost at most 5 % of a durable save",
+                "save",
+                speed=1 / 1.05,
+                peers=("flowrs, no checksum",),
+            ),
+            Goal("opening takes at most 1 ms", "open", most=1e-3),
+            Goal(
+                "opening is faster than safetensors with torch (aim: 3x)",
+                "open",
+                speed=1.0,
+                peers=("safetensors, torch",),
+            ),
+            Goal(
+                "touching all bytes as fast as the fastest library, within 5 %", "touch", speed=0.95
+            ),
+            Goal(
+                "loading at 90 % of the rate of a parallel read into warm memory",
+                "load",
+                speed=0.9,
+                peers=("bare",),
+            ),
+        ),
+    ),
+    Case(
+        64,
+        1 << 20,
+        ALL,
+        (
+            Goal("a durable save not slower than any library's", "save", speed=1.0),
+            Goal("opening takes at most 1 ms", "open", most=1e-3),
+            Goal(
+                "loading at 90 % of the rate of a parallel read into warm memory",
+                "load",
+                speed=0.9,
+                peers=("bare",),
+            ),
+        ),
+    ),
+    Case(
+        10_000,
+        16 << 10,
+        ("save", "open"),
+        (
+            Goal(
+                "a durable save in at most 8 times that of one safetensors file (aim: 5)",
+                "save",
+                speed=1 / 8,
+                peers=("safetensors",),
+            ),
+            Goal("opening takes at most 60 ms", "open", most=60e-3),
+            Goal(
+                "opening is 2x faster than safetensors", "open", speed=2.0, peers=("safetensors",)
+            ),
+        ),
+    ),
+    Case(100_000, 16, ("open",), (Goal("opening takes at most 1 s", "open", most=1.0),)),
+)
 
-            found["safetensors"] = lambda: self._flushed(
-                "x.safetensors", lambda path: safetensors.save_file(self.values, path)
-            )
-        with contextlib.suppress(ImportError):
-            import torch
-
-            tensors = {name: torch.from_numpy(value) for name, value in self.values.items()}
-            found["torch.save"] = lambda: self._flushed(
-                "x.pt", lambda path: torch.save(tensors, path)
-            )
-        return found
-
-    def open(self) -> dict[str, Operation]:
-        """Opens what lies in memory; values are found, and not looked at."""
-        return {name: opener for name, opener in self._openers().items() if "npz" not in name}
-
-    def touch(self) -> dict[str, Operation]:
-        """Opens, and reads every byte of every value."""
-
-        def touch(opener: Operation) -> float:
-            opened: Any = opener()
-            return sum(_total(opened[name]) for name in opened)
-
-        return {
-            name: (lambda opener=opener: touch(opener)) for name, opener in self._openers().items()
-        }
-
-    def load(self) -> dict[str, Operation]:
-        """Gives live variables the values of a file."""
-        self.define_variables()
-        path = str(self.folder / "flowrs")
-
-        def from_other(opener: Operation) -> None:
-            opened: Any = opener()
-            for name, target in self.targets.items():
-                np.copyto(target, np.asarray(opened[name]))
-
-        found: dict[str, Operation] = {
-            "flowrs": lambda: flow.load_variables(flow.checkpoint.get(path)),
-            "flowrs, adopt": lambda: flow.load_variables(flow.checkpoint.get(path), adopt=True),
-            "bare reads, 2 threads": self._bare_load,
-        }
-        for name, opener in self._openers().items():
-            if name != "flowrs":
-                found[name] = lambda opener=opener: from_other(opener)
-        return found
-
-    def check(self) -> None:
-        """Compares what every engine reads with what was saved."""
-        for engine, opener in self._openers().items():
-            opened: Any = opener()
-            for name, value in self.values.items():
-                if not np.array_equal(np.asarray(opened[name]), value):
-                    raise SystemExit(f"{engine} gives another value of {name}")
-
-    def _openers(self) -> dict[str, Operation]:
-        folder = self.folder
-        found: dict[str, Operation] = {
-            "flowrs": lambda: flow.checkpoint.get(str(folder / "flowrs")),
-            "numpy npz": lambda: np.load(folder / "x.npz"),
-        }
-        with contextlib.suppress(ImportError):
-            from safetensors import numpy as safetensors
-            from safetensors import safe_open
-
-            def opened(framework: str) -> Values:
-                with safe_open(folder / "x.safetensors", framework) as file:
-                    return {name: file.get_tensor(name) for name in file.keys()}
-
-            found["safetensors, load_file"] = lambda: safetensors.load_file(
-                str(folder / "x.safetensors")
-            )
-            with contextlib.suppress(ImportError):
-                import torch
-
-                found["safetensors, torch"] = lambda: opened("pt")
-                found["torch.load"] = lambda: torch.load(folder / "x.pt")
-                found["torch.load, mmap"] = lambda: torch.load(folder / "x.pt", mmap=True)
-        return found
-
-    def _flushed(self, name: str, write: Callable[[str], object]) -> None:
-        path = self.new(name)
-        write(path)
-        for each in (path, str(self.folder)):
-            descriptor = os.open(each, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-
-    def _bare_save(self) -> None:
-        folder = Path(self.new("bare"))
-        folder.mkdir()
-
-        def write(part: list[str]) -> None:
-            for name in part:
-                descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                view = memoryview(self.values[name]).cast("B")
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                if len(self.values) < _MANY:
-                    os.fsync(descriptor)
-                os.close(descriptor)
-
-        _two_threads(write, list(self.values))
-        if len(self.values) >= _MANY:
-            os.sync()
-
-    def _bare_load(self) -> None:
-        def read(part: list[str]) -> None:
-            for name in part:
-                path = self.folder / "flowrs" / name / "out"
-                descriptor = os.open(path, os.O_RDONLY)
-                view = memoryview(self.targets[name]).cast("B")
-                while view:
-                    view = view[os.readv(descriptor, [view]) :]
-                os.close(descriptor)
-
-        _two_threads(read, list(self.values))
+#: What is measured unless something else is asked for: a minute.
+USUAL = (Case(64, 1 << 20, ALL), Case(1000, 16 << 10, ALL))
 
 
-def _two_threads(work: Callable[[list[str]], None], names: list[str]) -> None:
-    other = threading.Thread(target=work, args=(names[1::2],))
-    other.start()
-    work(names[::2])
-    other.join()
-
-
-def _total(value: Any) -> float:
-    """A sum for which every byte is read."""
-    return float(np.asarray(value).view(np.uint8).reshape(-1)[::64].sum())
-
-
-def measure(bench: Bench, operation: str, rounds: int) -> Iterator[str]:
-    """Lines of a table: the median of each engine, and its ratio to flowrs."""
-    made = bench.operations(operation)
-    seconds: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(rounds):
-        for name, once in made.items():
+def measure(stores: Stores, operation: str, rounds: int) -> Times:
+    """The seconds that each engine takes, which begin in turn."""
+    made = stores.operations(operation)
+    engines = list(made)
+    times: Times = {name: [] for name in engines}
+    for turn in range(rounds):
+        first = turn % len(engines)
+        for name in engines[first:] + engines[:first]:
             if operation == "save":
-                bench.clear()
-            begin = time.perf_counter()
-            result = once()
-            seconds[name].append(time.perf_counter() - begin)
-            del result
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    for name, median in medians.items():
-        least = min(seconds[name])
-        yield (
-            f"| {operation} | {name} | {1000 * median:.2f} | {1000 * least:.2f} | "
-            f"{median / medians['flowrs']:.2f} |"
+                stores.new_folder()
+            times[name].append(_seconds(made[name]))
+    return times
+
+
+def _seconds(operation: Operation) -> float:
+    begin = time.perf_counter()
+    result = operation()
+    seconds = time.perf_counter() - begin
+    del result
+    return seconds
+
+
+def run(case: Case, rounds: int, folder: Path) -> Iterator[str]:
+    """Measures a case; lines of the report."""
+    yield f"## {case.title}"
+    with tempfile.TemporaryDirectory(dir=folder) as root:
+        stores = Stores(case.variables, case.size, Path(root))
+        npz = case.variables < MANY
+        stores.fill(npz=npz)
+        stores.check()
+        yield f"\nLoad of the machine before it: {os.getloadavg()[0]:.1f}."
+        remarks = []
+        # Saving empties what was saved before.
+        for operation in sorted(case.operations, key=lambda name: name != "save"):
+            times = measure(stores, operation, rounds)
+            if operation == "save":
+                stores.fill(npz=npz)
+            yield f"\n{markdown_table(_rows(operation, times))}"
+            goals = [goal for goal in case.goals if goal.operation == operation]
+            remarks += [f"- {goal.verdict(times)}" for goal in goals]
+        yield "\n" + "\n".join(remarks) if remarks else ""
+
+
+def _rows(operation: str, times: Times) -> Rows:
+    rows = [[operation, "median ms", "least ms", "flowrs is"]]
+    for name, seconds in times.items():
+        ratios = [theirs / ours for theirs, ours in zip(seconds, times["flowrs"], strict=True)]
+        rows.append(
+            [
+                name,
+                f"{1e3 * median(seconds):,.2f}",
+                f"{1e3 * min(seconds):,.2f}",
+                f"{median(ratios):.2f}x",
+            ]
         )
+    return rows
+
+
+def _size(size: int) -> str:
+    for unit, bytes_of_it in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= bytes_of_it:
+            return f"{size // bytes_of_it} {unit}"
+    return f"{size} bytes"
+
+
+def _heading(command: str, rounds: int) -> str:
+    facts = machine.facts() | {"versions": ", ".join(_versions())}
+    return "\n".join(
+        [
+            "# Results of the benches of checkpoints",
+            "",
+            f"Made by `{command}`; do not edit.",
+            "",
+            f"Medians over {rounds} rounds in which all engines took turns. `flowrs is 2.00x` means"
+            " that it takes half the time (the median over rounds of the two times' ratio). Files "
+            "lie in memory when they are opened; saves are durable, and a library that does not "
+            "flush its file has it flushed after it. Every value was compared first.",
+            "",
+            markdown_table([["fact", "value"], *([name, value] for name, value in facts.items())]),
+        ]
+    )
+
+
+def _versions() -> list[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for package in ("flowrs", "numpy", "safetensors", "torch"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    return found
 
 
 def main(arguments: list[str]) -> int:
@@ -268,24 +276,27 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--variables", type=int)
     parser.add_argument("--bytes", type=int, default=1 << 20)
-    parser.add_argument("--operations", default="save,open,touch,load")
+    parser.add_argument("--operations", default="", help=f"of {','.join(ALL)}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--write", action="store_true", help=f"write benches/{REPORT.name}")
     options = parser.parse_args(arguments)
-    cases = [(64, 1 << 20), (1000, 16 << 10)]
+    cases = CASES if options.write else USUAL
     if options.variables:
-        cases = [(options.variables, options.bytes)]
-    for variables, size in cases:
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            bench = Bench(variables, size, Path(folder) / "0")
-            bench.fill()
-            bench.check()
-            print(f"\n{variables} variables of {size} bytes, load {os.getloadavg()[0]:.1f}\n")
-            print("| | | median ms | least ms | to flowrs |\n| --- | --- | ---: | ---: | ---: |")
-            for operation in options.operations.split(","):
-                bench.fill()
-                for line in measure(bench, operation, options.rounds):
-                    print(line, flush=True)
+        cases = (Case(options.variables, options.bytes, ALL),)
+    if options.operations:
+        chosen = tuple(options.operations.split(","))
+        cases = tuple(dataclasses.replace(case, operations=chosen) for case in cases)
+    lines = [_heading(shlex.join(["benches/checkpoints.py", *arguments]), options.rounds)]
+    print(lines[0])
+    for case in cases:
+        lines.append("")
+        for line in run(case, options.rounds, options.folder):
+            lines.append(line)
+            print(line, flush=True)
+    if options.write:
+        REPORT.write_text("\n".join(lines) + "\n")
+        print(f"report: {REPORT}")
     return 0
 
 

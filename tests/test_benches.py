@@ -13,7 +13,8 @@ import pytest
 BENCHES = Path(__file__).parents[1] / "benches"
 sys.path.insert(0, str(BENCHES))
 
-from engines import ENGINES  # noqa: E402 - found by the line above
+from checkpoints import Goal  # noqa: E402 - found by the line above
+from engines import ENGINES  # noqa: E402
 from harness import case, machine, measure, operation, report  # noqa: E402
 from harness.measure import Outcome, Series  # noqa: E402
 from harness.workers import Worker, WorkerError  # noqa: E402
@@ -228,3 +229,36 @@ def test_the_command_explains_itself_and_says_what_is_wrong():
     no_data = run("--check")
     assert no_data.returncode == 2
     assert "set FLOWRS_DATA_DIR to the folder with the MNIST files" in no_data.stderr
+
+
+def test_checkpoints_are_measured_beside_the_bare_disk(tmp_path):
+    command = [sys.executable, str(BENCHES / "checkpoints.py"), "--folder", str(tmp_path)]
+    arguments = ["--variables", "3", "--bytes", "100000", "--rounds", "3"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    for what in ("save", "open", "touch", "load", "adopt"):
+        _, found, table = done.stdout.partition(f"| {what} | median ms |")
+        assert found and table.splitlines()[2].startswith("| flowrs | ")
+    for bare in ("bare writes", "bare reads"):
+        assert f"| {bare}, 2 threads | " in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_goals_of_checkpoints_compare_round_by_round():
+    times = {
+        "flowrs": [0.010, 0.020, 0.010],
+        "flowrs, no checksum": [0.009, 0.018, 0.009],
+        "bare writes, 2 threads": [0.002, 0.002, 0.002],
+        "slow": [0.040, 0.080, 0.040],
+        "fast": [0.015, 0.030, 0.500],
+    }
+    most = Goal("at most 10 ms", "save", most=0.010)
+    assert most.verdict(times) == "goal: at most 10 ms: 10.00 ms: met"
+    assert Goal("less", "save", most=0.009).verdict(times).endswith(": NOT MET")
+    # The rest of flowrs and the bare disk are no peers unless they are named.
+    assert Goal("x", "save", speed=1.5).verdict(times) == "goal: x: 1.50x the speed of fast: met"
+    assert Goal("x", "save", speed=1.51).verdict(times).endswith("of fast: NOT MET")
+    bare = Goal("x", "save", speed=0.2, peers=("bare",)).verdict(times)
+    assert bare == "goal: x: 0.20x the speed of bare writes, 2 threads: met"
+    plain = Goal("x", "save", speed=1 / 1.05, peers=("flowrs, no",)).verdict(times)
+    assert plain.endswith("0.90x the speed of flowrs, no checksum: NOT MET")
+    assert "none of them" in Goal("x", "save", speed=1, peers=("torch",)).verdict(times)
