@@ -410,7 +410,6 @@ fn nan_and_infinity_reach_the_output() {
 
 #[test]
 fn depthwise_is_chosen_where_every_channel_is_a_group() {
-    let isa = Isa::detect();
     let many = square(1, [8, 8, 8], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
     let two = square(1, [8, 8, 2], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
     for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
