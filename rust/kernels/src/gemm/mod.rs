@@ -16,7 +16,7 @@ use crate::{ElementType, Float, Isa, Parallel};
 pub(crate) use epilogue::finish;
 pub(crate) use lanes::{Lanes, Plain};
 pub(crate) use matrix::Block;
-pub(crate) use pack::{transpose, transpose_to};
+pub(crate) use pack::{Buffer, transpose, transpose_to};
 pub(crate) use stretched::{Left, Panels, Stretches, multiply};
 
 pub use epilogue::Epilogue;

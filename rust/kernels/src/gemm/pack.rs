@@ -11,7 +11,7 @@ use crate::{Float, Isa};
 pub(super) const LINE: usize = 64;
 
 /// Memory for packed operands that begins at a cache line.
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     lines: Vec<Line>,
 }
 
@@ -20,12 +20,12 @@ pub(super) struct Buffer {
 struct Line(#[expect(dead_code, reason = "it is read as floats")] [u8; LINE]);
 
 impl Buffer {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Buffer { lines: Vec::new() }
     }
 
     /// `length` elements of any content.
-    pub(super) fn take<T: Float>(&mut self, length: usize) -> &mut [T] {
+    pub(crate) fn take<T: Float>(&mut self, length: usize) -> &mut [T] {
         let lines = (length * size_of::<T>()).div_ceil(LINE);
         if self.lines.len() < lines {
             self.lines = vec![Line([0; LINE]); lines];
@@ -85,36 +85,35 @@ pub(crate) fn transpose<T: Float>(isa: Isa, matrix: Matrix<T>, width: usize, pac
 pub(crate) fn transpose_to<T: Float>(isa: Isa, matrix: Matrix<T>, to: &mut Block<T>) {
     let (rows, columns) = (matrix.rows(), matrix.columns());
     assert_eq!((to.rows(), to.columns()), (columns, rows), "a matrix and its transposed one");
-    let (mut row, mut column_start) = (0, columns);
-    if let (Some(Transposer { side, transpose }), 1) = (T::transposer(isa), matrix.column_stride())
-    {
-        column_start = columns / side * side;
-        let (pointer, stride) = (to.pointer(), to.row_stride());
-        while row + side <= rows {
-            for column in (0..column_start).step_by(side) {
-                let square = matrix.block(row, side, column, side);
-                let to = pointer.wrapping_add(column * stride + row);
-                // SAFETY: `transpose` is one for `isa`; `matrix.block` has checked the square, and
-                // its rows `column..column + side` and columns `row..row + side` lie in `to`.
-                unsafe { transpose(square.data().as_ptr(), matrix.row_stride(), to, stride) };
-            }
-            row += side;
+    let squares = T::transposer(isa).filter(|squares| squares.side <= rows.min(columns));
+    let (Some(Transposer { side, transpose }), 1) = (squares, matrix.column_stride()) else {
+        return copy_elements(isa, matrix, to);
+    };
+    let (pointer, stride) = (to.pointer(), to.row_stride());
+    for row in square_starts(rows, side) {
+        for column in square_starts(columns, side) {
+            let square = matrix.block(row, side, column, side);
+            let to = pointer.wrapping_add(column * stride + row);
+            // SAFETY: `transpose` is one for `isa`; `matrix.block` has checked the square, and its
+            // rows `column..column + side` and columns `row..row + side` lie in `to`.
+            unsafe { transpose(square.data().as_ptr(), matrix.row_stride(), to, stride) };
         }
     }
-    // What is left: the rows below the squares, and the columns beside them.
-    copy_elements(isa, matrix, row, 0, to);
-    copy_elements(isa, matrix.block(0, row, 0, columns), 0, column_start, to);
+}
+
+/// Where squares begin that cover so many rows or columns; the last one may cover some again.
+fn square_starts(count: usize, side: usize) -> impl Iterator<Item = usize> {
+    (0..count.div_ceil(side)).map(move |square| (square * side).min(count - side))
 }
 
 per_isa! {
-    /// [`transpose_to`], one element at a time, from (`row`, `column`) on.
-    fn copy_elements<I, T: Float>(matrix: Matrix<T>, row: usize, column: usize, to: &mut Block<T>) {
-        let (row_stride, column_stride) = (matrix.row_stride(), matrix.column_stride());
-        for column in column..matrix.columns() {
-            let mut at = row * row_stride + column * column_stride;
-            for to in &mut to.row(column)[row..matrix.rows()] {
+    /// [`transpose_to`], one element at a time.
+    fn copy_elements<I, T: Float>(matrix: Matrix<T>, to: &mut Block<T>) {
+        for column in 0..matrix.columns() {
+            let mut at = column * matrix.column_stride();
+            for to in to.row(column) {
                 *to = matrix.data()[at];
-                at += row_stride;
+                at += matrix.row_stride();
             }
         }
     }
