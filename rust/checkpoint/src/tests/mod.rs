@@ -4,6 +4,7 @@ mod bytes;
 #[cfg(target_os = "linux")]
 mod corners;
 mod crash;
+mod endless;
 mod faults;
 mod features;
 mod golden;
