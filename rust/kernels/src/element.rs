@@ -56,6 +56,7 @@ pub trait Element:
 pub trait Float:
     Element
     + crate::gemm::GemmElement
+    + crate::gemm::Vectors
     + crate::pooling::Select
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>

@@ -20,6 +20,7 @@
 
 #[macro_use]
 mod isa;
+mod cells;
 pub mod convolution;
 mod element;
 pub mod elementwise;

@@ -62,7 +62,7 @@ fn channels() -> impl Strategy<Value = [usize; 3]> {
     let many = (1usize..40, 1usize..70, Just(1usize));
     let grouped = prop_oneof![3 => few, 1 => many]
         .prop_map(|(inputs, outputs, groups)| [inputs * groups, outputs * groups, groups]);
-    let depthwise = (2usize..40, 1usize..3)
+    let depthwise = (prop_oneof![2 => 2usize..40, 1 => 40usize..150], 1usize..3)
         .prop_map(|(channels, multiplier)| [channels, channels * multiplier, channels]);
     prop_oneof![3 => grouped, 1 => depthwise]
 }

@@ -59,6 +59,12 @@ impl Geometry {
         self.groups > 1 && types.weight.get(1) == Some(&1)
     }
 
+    /// Whether each channel is convolved by itself and is better done where its channels lie last.
+    fn wants_channels_last(&self, types: Types<'_>) -> bool {
+        let by_planes = self.window.stride == [1; 3] && types.weight[0] == self.groups;
+        self.is_depthwise(types) && !by_planes
+    }
+
     /// The same geometry between values whose channels lie last, or not, and the pass over them;
     /// none if it is that already or there is no way to compute it.
     fn with_layouts(&self, pass: Pass, types: Types<'_>, last: [bool; 2]) -> Option<Self> {
@@ -210,10 +216,11 @@ impl Op for Convolution {
         format!("{}{bias}{relu}", self.geometry.attributes())
     }
 
-    /// The output has its channels last always: so it is computed.
+    /// The output has its channels last, for so it is computed; but where each channel is convolved by
+    /// itself, it has them where the input has them.
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &inputs[0].shape, weight: &inputs[1].shape };
-        let last = there[0] || self.geometry.is_depthwise(types);
+        let last = there[0] || self.geometry.wants_channels_last(types);
         let geometry = self.geometry.with_layouts(Pass::Forward, types, [last, true])?;
         let mut wanted = vec![false; inputs.len()];
         wanted[0] = last;
@@ -287,7 +294,7 @@ impl Op for ConvolutionInputGradient {
 
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &self.input, weight: &inputs[1].shape };
-        let last = there[0] || self.geometry.is_depthwise(types);
+        let last = there[0] || self.geometry.wants_channels_last(types);
         let geometry = self.geometry.with_layouts(Pass::InputGradient, types, [true, last])?;
         let op = Arc::new(Self { geometry, input: layout::last(&self.input) });
         Some(ChannelsLast { op, inputs: vec![last, false], outputs: vec![true] })
@@ -361,8 +368,11 @@ impl Op for ConvolutionWeightGradient {
 
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &inputs[0].shape, weight: &self.weight };
-        let all = self.geometry.is_depthwise(types);
-        let last = [there[0] || all, there[1] || all];
+        let any = there.contains(&true) || self.geometry.wants_channels_last(types);
+        let last = match self.geometry.is_depthwise(types) {
+            true => [any, any],
+            false => [there[0], there[1]],
+        };
         let geometry = self.geometry.with_layouts(Pass::WeightGradient, types, last)?;
         let op = Arc::new(Self { geometry, weight: self.weight.clone() });
         Some(ChannelsLast { op, inputs: last.to_vec(), outputs: vec![false] })

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 /// Asks for the cache line at `address`, which need not be valid.
 #[inline(always)]
-pub(super) fn prefetch<T>(address: *const T) {
+pub(crate) fn prefetch<T>(address: *const T) {
     // SAFETY: a prefetch touches no memory as far as the program can tell, and faults nowhere.
     #[cfg(target_arch = "x86_64")]
     unsafe {
@@ -23,7 +23,7 @@ pub(super) fn prefetch<T>(address: *const T) {
 /// # Safety
 /// All methods may be called only where the CPU has the vector's instructions, and inlined into a
 /// function compiled for them; the pointers must allow reading or writing `LANES` elements.
-pub(crate) trait Lanes<T>: Copy {
+pub trait Lanes<T>: Copy {
     /// Elements per vector.
     const LANES: usize;
 
@@ -105,7 +105,7 @@ vectors! {
 
 /// A vector in plain Rust.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<T, const N: usize>([T; N]);
+pub struct Plain<T, const N: usize>([T; N]);
 
 impl<T: crate::Float, const N: usize> Lanes<T> for Plain<T, N> {
     const LANES: usize = N;
@@ -144,4 +144,37 @@ impl<T: crate::Float, const N: usize> Lanes<T> for Plain<T, N> {
     unsafe fn plus_product(self, a: Self, b: Self) -> Self {
         Plain(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
     }
+}
+
+/// The vectors of an element type, of 64, 32 and 16 bytes: kernels take those that
+/// [`Instructions::VECTOR_BYTES`](crate::isa::Instructions) allows.
+pub trait Vectors: Sized {
+    #[doc(hidden)]
+    type V64: Lanes<Self>;
+    #[doc(hidden)]
+    type V32: Lanes<Self>;
+    #[doc(hidden)]
+    type V16: Lanes<Self>;
+}
+
+macro_rules! vectors_of {
+    ($($type:ident: $v64:ident $v32:ident $lanes:literal;)*) => {$(
+        #[cfg(target_arch = "x86_64")]
+        impl Vectors for $type {
+            type V64 = $v64;
+            type V32 = $v32;
+            type V16 = Plain<$type, $lanes>;
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        impl Vectors for $type {
+            type V64 = Plain<$type, $lanes>;
+            type V32 = Plain<$type, $lanes>;
+            type V16 = Plain<$type, $lanes>;
+        }
+    )*};
+}
+
+vectors_of! {
+    f32: __m512 __m256 4;
+    f64: __m512d __m256d 2;
 }

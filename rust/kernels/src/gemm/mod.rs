@@ -14,7 +14,7 @@ use crate::parallel::Parts;
 use crate::{ElementType, Float, Isa, Parallel};
 
 pub(crate) use epilogue::finish;
-pub(crate) use lanes::{Lanes, Plain};
+pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
 pub(crate) use matrix::Block;
 pub(crate) use pack::{Buffer, transpose, transpose_to};
 pub(crate) use stretched::{Left, Panels, Stretches, multiply};

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::planes::Planes;
+use crate::cells::Cells;
 use crate::isa::Instructions;
 use crate::{Element, Float};
 
@@ -55,46 +56,6 @@ macro_rules! for_each_tap {
     };
 }
 pub(super) use for_each_tap;
-
-/// What is done for each cell of `N` outputs; doing it again changes nothing.
-pub(super) trait Cells {
-    /// Makes the outputs `first..first + N` of a segment.
-    ///
-    /// # Safety
-    /// The CPU has the instructions of `I`, for which the caller is compiled.
-    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize);
-}
-
-/// Makes `length` outputs, in cells as large as fit; the last may overlap the one before it.
-///
-/// # Safety
-/// The CPU has the instructions of `I`, for which the caller is compiled.
-#[inline(always)]
-pub(super) unsafe fn for_each_cell<I: Instructions>(length: usize, cells: &mut impl Cells) {
-    #[inline(always)]
-    unsafe fn of<I: Instructions, const N: usize>(length: usize, cells: &mut impl Cells) {
-        let mut first = 0;
-        while first + N < length {
-            // SAFETY: the caller's contract.
-            unsafe { cells.cell::<I, N>(first) };
-            first += N;
-        }
-        // SAFETY: as above.
-        unsafe { cells.cell::<I, N>(length - N) };
-    }
-    // SAFETY: the caller's contract.
-    unsafe {
-        match length {
-            0 => {}
-            1..4 => of::<I, 1>(length, cells),
-            4..8 => of::<I, 4>(length, cells),
-            8..16 => of::<I, 8>(length, cells),
-            // Without vectors of their own, cells are better longer.
-            32.. if I::VECTOR_BYTES == 0 => of::<I, 32>(length, cells),
-            _ => of::<I, 16>(length, cells),
-        }
-    }
-}
 
 /// Elements that lie `S` apart, or `distance` if `S` is 0.
 ///

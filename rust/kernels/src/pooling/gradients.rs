@@ -1,9 +1,10 @@
 //! The gradients of pools.
 
 use super::PoolingShape;
-use super::cells::{Gathered, Segment, for_each_cell, for_each_tap};
+use super::cells::{Gathered, Segment, for_each_tap};
 use super::planes::Planes;
 use super::select::exceeds;
+use crate::cells::for_each_cell;
 use crate::window::{Axis, positions};
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
@@ -33,7 +34,7 @@ per_isa! {
                 input_gradient: &mut dx[column * inner..(column + 1) * inner],
             };
             // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I>(inner, &mut cells) };
+            unsafe { for_each_cell::<I, _>(inner, &mut cells) };
         }
     }
 }

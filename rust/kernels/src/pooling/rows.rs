@@ -1,8 +1,9 @@
 //! Pools row by row.
 
 use super::PoolingShape;
-use super::cells::{Averages, Maxima, Positions, for_each_cell};
+use super::cells::{Averages, Maxima, Positions};
 use super::planes::Planes;
+use crate::cells::for_each_cell;
 use crate::parallel::Parts;
 use crate::{Float, Isa, Parallel, for_each_chunk};
 
@@ -21,7 +22,7 @@ per_isa! {
             let length = output.len();
             let mut cells = Maxima::<T, S> { planes, segment: &segment, plane, output };
             // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I>(length, &mut cells) };
+            unsafe { for_each_cell::<I, _>(length, &mut cells) };
         }
     }
 }
@@ -41,7 +42,7 @@ per_isa! {
             let segment = &segment;
             let mut cells = Positions::<T, S> { planes, segment, plane, output, positions };
             // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I>(length, &mut cells) };
+            unsafe { for_each_cell::<I, _>(length, &mut cells) };
         }
     }
 }
@@ -58,7 +59,7 @@ per_isa! {
             let length = output.len();
             let mut cells = Averages::<T, S> { planes, segment: &segment, plane, output };
             // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I>(length, &mut cells) };
+            unsafe { for_each_cell::<I, _>(length, &mut cells) };
         }
     }
 }

@@ -1,13 +1,20 @@
 //! Convolutions whose groups have one input channel each.
 //!
-//! With channels first every image of a channel is worked on by itself, row by row; with channels
-//! last, all channels of a pixel together, tap by tap. Output channel `o` belongs to input channel
-//! `o / multiplier`.
+//! With channels first every image of a channel is worked on by itself ([`planes`]), with channels last
+//! all channels of a pixel together ([`pixels`]). What these do not know, windows with gaps between
+//! them and several output channels for an input channel, goes row by row and tap by tap. Output
+//! channel `o` belongs to input channel `o / multiplier`.
+
+mod pixels;
+mod planes;
 
 use super::transpose::transposed_sum;
+use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
+use crate::parallel::Parts;
 use crate::window::{Layout, positions};
 use crate::{Float, Isa, Parallel, for_each_chunk};
+use planes::fold;
 use std::ops::Range;
 
 /// Partial sums of a dot product.
@@ -20,12 +27,36 @@ const PARTS: usize = 16;
 /// The length of the working memory that a pass needs.
 pub(super) fn scratch_elements(pass: Pass, shape: &ConvolutionShape) -> usize {
     match (shape.input_layout, pass) {
-        (Layout::ChannelsFirst, _) => 0,
+        (Layout::ChannelsFirst, _) => by_planes(pass, shape).map_or(0, |shape| {
+            let units = if pass == Pass::WeightGradient { 1 } else { shape.batch };
+            let units = units * shape.output_channels;
+            match pass {
+                Pass::Forward => units.min(TASKS) * padded_elements(&shape),
+                Pass::InputGradient => {
+                    shape.weight_elements() + units.min(TASKS) * padded_elements(&shape)
+                }
+                Pass::WeightGradient => units.min(TASKS) * planes::gradient_scratch(&shape),
+            }
+        }),
         (Layout::ChannelsLast, Pass::WeightGradient) => {
             pixel_parts(shape) * shape.weight_elements()
         }
         (Layout::ChannelsLast, _) => shape.weight_elements(),
     }
+}
+
+/// The convolution of planes with a border of zeros that computes a pass, if there is one.
+fn by_planes(pass: Pass, shape: &ConvolutionShape) -> Option<ConvolutionShape> {
+    let shape = match pass {
+        Pass::InputGradient if shape.group_outputs() > 1 => return None,
+        Pass::InputGradient => shape.turned()?,
+        _ => *shape,
+    };
+    planes::supports(&shape).then_some(shape)
+}
+
+fn padded_elements(shape: &ConvolutionShape) -> usize {
+    planes::padded(shape).iter().product()
 }
 
 /// Rows of all output images.
@@ -50,6 +81,9 @@ pub(super) fn convolution<T: Float>(
     scratch: &mut [T],
 ) {
     match shape.input_layout {
+        Layout::ChannelsFirst if planes::supports(shape) => {
+            correlate_planes(isa, parallel, shape, input, weight, bias, relu, output, scratch);
+        }
         Layout::ChannelsFirst => {
             let pixels = shape.output_pixels();
             for_each_chunk(parallel, output, pixels, &|plane, output| {
@@ -59,8 +93,12 @@ pub(super) fn convolution<T: Float>(
         Layout::ChannelsLast => {
             let weight = by_tap(isa, parallel, shape, weight, scratch);
             let row = shape.output[2] * shape.output_channels;
+            let make_row = match pixels::supports(shape) {
+                true => pixels::row_forward,
+                false => row_forward,
+            };
             for_each_chunk(parallel, output, row, &|row, output| {
-                row_forward(isa, shape, row, input, weight, bias, relu, output);
+                make_row(isa, shape, row, input, weight, bias, relu, output);
             });
         }
     }
@@ -76,18 +114,33 @@ pub(super) fn input_gradient<T: Float>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    match shape.input_layout {
-        Layout::ChannelsFirst => {
+    let turned = by_planes(Pass::InputGradient, shape);
+    match (shape.input_layout, turned) {
+        (Layout::ChannelsFirst, Some(turned)) => {
+            let taps = turned.taps();
+            let (turned_weight, scratch) = scratch.split_at_mut(weight.len());
+            let kernels = turned_weight.chunks_exact_mut(taps).zip(weight.chunks_exact(taps));
+            for (turned, kernel) in kernels {
+                turned.iter_mut().zip(kernel.iter().rev()).for_each(|(to, from)| *to = *from);
+            }
+            let (dy, dx) = (output_gradient, input_gradient);
+            correlate_planes(isa, parallel, &turned, dy, turned_weight, None, false, dx, scratch);
+        }
+        (Layout::ChannelsFirst, None) => {
             let pixels = shape.input_pixels();
             for_each_chunk(parallel, input_gradient, pixels, &|plane, dx| {
                 plane_input_gradient(isa, shape, plane, output_gradient, weight, dx);
             });
         }
-        Layout::ChannelsLast => {
+        (Layout::ChannelsLast, _) => {
             let weight = by_tap(isa, parallel, shape, weight, scratch);
             let row = shape.input[2] * shape.input_channels;
+            let make_row = match pixels::supports(shape) {
+                true => pixels::row_input_gradient,
+                false => row_input_gradient,
+            };
             for_each_chunk(parallel, input_gradient, row, &|row, dx| {
-                row_input_gradient(isa, shape, row, output_gradient, weight, dx);
+                make_row(isa, shape, row, output_gradient, weight, dx);
             });
         }
     }
@@ -104,6 +157,17 @@ pub(super) fn weight_gradient<T: Float>(
     scratch: &mut [T],
 ) {
     match shape.input_layout {
+        Layout::ChannelsFirst if planes::supports(shape) => {
+            planes_weight_gradient(
+                isa,
+                parallel,
+                shape,
+                input,
+                output_gradient,
+                weight_gradient,
+                scratch,
+            );
+        }
         Layout::ChannelsFirst => {
             for_each_chunk(parallel, weight_gradient, shape.taps(), &|channel, dw| {
                 plane_weight_gradient(isa, shape, channel, input, output_gradient, dw);
@@ -113,14 +177,73 @@ pub(super) fn weight_gradient<T: Float>(
             let (parts, rows) = (pixel_parts(shape), output_rows(shape));
             let elements = shape.weight_elements();
             let sums = &mut scratch[..parts * elements];
+            let add_rows = match pixels::supports(shape) {
+                true => pixels::rows_weight_gradient,
+                false => rows_weight_gradient,
+            };
             for_each_chunk(parallel, sums, elements, &|part, sums| {
                 let rows = part * rows / parts..(part + 1) * rows / parts;
-                rows_weight_gradient(isa, shape, &rows, input, output_gradient, sums);
+                add_rows(isa, shape, &rows, input, output_gradient, sums);
             });
             let size = (shape.taps(), shape.output_channels);
             transposed_sum(isa, parallel, sums, (parts, elements), size, weight_gradient);
         }
     }
+}
+
+/// Convolves planes from copies with a border.
+fn correlate_planes<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    relu: bool,
+    output: &mut [T],
+    scratch: &mut [T],
+) {
+    let (pixels, inputs, taps) = (shape.output_pixels(), shape.input_pixels(), shape.taps());
+    let (channels, multiplier) = (shape.output_channels, shape.group_outputs());
+    let output = Parts::new(output);
+    let units = shape.batch * channels;
+    for_each_unit(parallel, units, scratch, padded_elements(shape), &|plane, copy| {
+        let (from, channel) = (plane / multiplier, plane % channels);
+        planes::pad(shape, &input[from * inputs..(from + 1) * inputs], copy);
+        let weight = &weight[channel * taps..(channel + 1) * taps];
+        let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
+        // SAFETY: planes do not overlap, and each unit is worked on once.
+        let output = unsafe { output.range(plane * pixels, pixels) };
+        planes::plane_products(isa, shape, copy, weight, bias, relu, output);
+    });
+}
+
+/// The gradient to the weight, each channel's from copies of its planes with a border.
+fn planes_weight_gradient<T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: &[T],
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    scratch: &mut [T],
+) {
+    let (pixels, inputs, taps) = (shape.output_pixels(), shape.input_pixels(), shape.taps());
+    let (channels, multiplier) = (shape.output_channels, shape.group_outputs());
+    let weight_gradient = Parts::new(weight_gradient);
+    let memory = planes::gradient_scratch(shape);
+    for_each_unit(parallel, channels, scratch, memory, &|channel, memory| {
+        // SAFETY: the weights of channels do not overlap, and each unit is worked on once.
+        let dw = unsafe { weight_gradient.range(channel * taps, taps) };
+        dw.fill(T::ZERO);
+        for image in 0..shape.batch {
+            let plane = image * channels + channel;
+            let from = plane / multiplier;
+            let input = &input[from * inputs..(from + 1) * inputs];
+            let dy = &output_gradient[plane * pixels..(plane + 1) * pixels];
+            planes::add_plane_gradient(isa, shape, input, dy, dw, memory);
+        }
+    });
 }
 
 /// The weight in the order (tap, output channel).
@@ -287,19 +410,6 @@ fn add_products<T: Float>(sums: &mut [T; TILE], dy: &[T], x: &[T], stride: usize
             sums[index % TILE] += dy * x;
         }
     }
-}
-
-/// The sum of partial sums, as a balanced tree.
-#[inline(always)]
-fn fold<T: Float>(mut sums: [T; TILE]) -> T {
-    let mut width = TILE;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            sums[i] += sums[i + width];
-        }
-    }
-    sums[0]
 }
 
 /// The input channel of an output channel.
