@@ -1,6 +1,6 @@
 //! Independent pieces of work on a few threads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -32,22 +32,40 @@ pub(crate) fn for_each<T: Send>(
     on_threads(threads, |_| run()).into_iter().collect()
 }
 
-/// What is gathered from all items: a part from each thread, in the order of the items; or the first
-/// failure in that order.
+/// What is gathered from all items: parts in the order of the items, from threads that take the next
+/// few when they are done; or the first failure in that order.
 pub(crate) fn gather<T: Sync, R: Default + Send>(
     items: &[T],
     threads: usize,
     work: impl Fn(&T, &mut R) -> Result<()> + Sync,
 ) -> Result<Vec<R>> {
     let threads = threads.clamp(1, (items.len() / WORTH_A_THREAD).max(1));
-    let share = items.len().div_ceil(threads).max(1);
-    let run = |thread: usize| -> Result<R> {
-        let mut gathered = R::default();
-        let mut own = items.iter().skip(thread * share).take(share);
-        own.try_for_each(|item| work(item, &mut gathered))?;
-        Ok(gathered)
+    let shares: Vec<&[T]> = match threads {
+        1 => vec![items],
+        _ => items.chunks(WORTH_A_THREAD).collect(),
     };
-    on_threads(threads, run).into_iter().collect()
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let gather_share = |share: &[T]| {
+        let mut gathered = R::default();
+        share.iter().try_for_each(|item| work(item, &mut gathered)).map(|()| gathered)
+    };
+    let run = |_| {
+        let mut parts = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(share) = shares.get(number) else { break };
+            let part = gather_share(share);
+            if part.is_err() {
+                // All shares before this one have been taken, and are done to their end.
+                failed.store(true, Ordering::Relaxed);
+            }
+            parts.push((number, part));
+        }
+        parts
+    };
+    let mut parts: Vec<_> = on_threads(threads, run).into_iter().flatten().collect();
+    parts.sort_unstable_by_key(|(number, _)| *number);
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 /// Runs the same with each number below `threads`; the caller's thread takes part.

@@ -50,6 +50,23 @@ fn several_threads_write_and_open_the_same() {
 }
 
 #[test]
+fn whatever_the_threads_the_first_damage_in_the_order_of_names_is_told() {
+    let scratch = Scratch::new();
+    for number in 1000..2500 {
+        let size = if matches!(number, 1700 | 1750 | 2400) { "12345" } else { "1234" };
+        scratch.write(&format!("s/{number}/out"), size);
+        scratch.write(&format!("s/{number}/meta"), "data_type: kFloat");
+    }
+    for storage in STORAGES {
+        for threads in [1, 2, 3, 4, 4, 4] {
+            let opened = open_with(storage, &scratch.path("s"), &Select::default(), threads);
+            let error = opened.expect_err("three are damaged").to_string();
+            assert!(error.contains("s/1700/out: variable \"1700\""), "{threads}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_failure_in_any_thread_leaves_nothing() {
     let names = names(12);
     let variables: Vec<_> =
