@@ -197,24 +197,24 @@ def _seconds(operation: Operation) -> float:
 
 
 def run(case: Case, rounds: int, folder: Path) -> Iterator[str]:
-    """Measures a case; lines of the report."""
+    """Measures a case in an empty folder; lines of the report."""
     yield f"## {case.title}"
-    with tempfile.TemporaryDirectory(dir=folder) as root:
-        stores = Stores(case.variables, case.size, Path(root))
-        npz = case.variables < MANY
-        stores.fill(npz=npz)
-        stores.check()
-        yield f"\nLoad of the machine before it: {os.getloadavg()[0]:.1f}."
-        remarks = []
-        # Saving empties what was saved before.
-        for operation in sorted(case.operations, key=lambda name: name != "save"):
-            times = measure(stores, operation, rounds)
-            if operation == "save":
-                stores.fill(npz=npz)
-            yield f"\n{markdown_table(_rows(operation, times))}"
-            goals = [goal for goal in case.goals if goal.operation == operation]
-            remarks += [f"- {goal.verdict(times)}" for goal in goals]
-        yield "\n" + "\n".join(remarks) if remarks else ""
+    stores = Stores(case.variables, case.size, folder)
+    npz = case.variables < MANY
+    stores.fill(npz=npz)
+    stores.check()
+    yield f"\nLoad of the machine before it: {os.getloadavg()[0]:.1f}."
+    remarks = []
+    # Saving empties what was saved before.
+    for operation in sorted(case.operations, key=lambda name: name != "save"):
+        times = measure(stores, operation, rounds)
+        if operation == "save":
+            stores.fill(npz=npz)
+        yield f"\n{markdown_table(_rows(operation, times))}"
+        goals = [goal for goal in case.goals if goal.operation == operation]
+        remarks += [f"- {goal.verdict(times)}" for goal in goals]
+    stores.make_room()
+    yield "\n" + "\n".join(remarks) if remarks else ""
 
 
 def _rows(operation: str, times: Times) -> Rows:
@@ -289,11 +289,14 @@ def main(arguments: list[str]) -> int:
         cases = tuple(dataclasses.replace(case, operations=chosen) for case in cases)
     lines = [_heading(shlex.join(["benches/checkpoints.py", *arguments]), options.rounds)]
     print(lines[0])
-    for case in cases:
-        lines.append("")
-        for line in run(case, options.rounds, options.folder):
-            lines.append(line)
-            print(line, flush=True)
+    # All cases in one place, so that nothing is removed before the end.
+    with tempfile.TemporaryDirectory(dir=options.folder) as root:
+        for case in cases:
+            lines.append("")
+            folder = Path(tempfile.mkdtemp(dir=root))
+            for line in run(case, options.rounds, folder):
+                lines.append(line)
+                print(line, flush=True)
     if options.write:
         REPORT.write_text("\n".join(lines) + "\n")
         print(f"report: {REPORT}")

@@ -44,20 +44,23 @@ class Stores:
         self._number = 0
 
     def new_folder(self) -> None:
-        """Goes on in an empty folder, and waits until the disk has nothing left to do.
-
-        What was made before stays, but large files are emptied for the room that they take. Nothing
-        is removed: after many files were removed, some file systems (ext4) take long to make new
-        ones, for minutes.
-        """
-        gc.collect()  # what is mapped must be forgotten before its file is emptied
-        for path in self.root.rglob("*"):
-            if path.is_file() and path.stat().st_size >= _LARGE:
-                os.truncate(path, 0)
+        """Goes on in an empty folder, and waits until the disk has nothing left to do."""
+        self.make_room()
         self._number += 1
         self.folder = self.root / str(self._number)
         self.folder.mkdir()
         os.sync()
+
+    def make_room(self) -> None:
+        """Empties the large files of the folder.
+
+        Nothing is removed: after many files were removed, some file systems (ext4) take long to
+        make new ones, for minutes.
+        """
+        gc.collect()  # what is mapped must be forgotten before its file is emptied
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.stat().st_size >= _LARGE:
+                os.truncate(path, 0)
 
     def fill(self, *, npz: bool) -> None:
         """Saves in every format that is opened afterwards.
