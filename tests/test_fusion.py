@@ -33,6 +33,11 @@ def notes_of(plan: Any) -> list[str]:
     return [line for line in str(plan).splitlines() if " left " in line]
 
 
+def fused_in(plan: Any, rule: str) -> list[str]:
+    """The nodes that a rule rewrote."""
+    return [line.split(": ")[1] for line in str(plan).splitlines() if line.startswith(f"{rule}: ")]
+
+
 # --- What is fused -----------------------------------------------------------------------------
 
 
@@ -59,11 +64,9 @@ def mlp_job(optimizer: Callable[[], Any]) -> Any:
 PLAN_OF_THE_MLP = """\
 dense1-activation matmul[transpose_b, +bias +relu]
 dense2-bias_add matmul[transpose_b, +bias]
-SparseSoftmaxCrossEntropy_0 sparse_softmax_cross_entropy
+SparseSoftmaxCrossEntropy_0 sparse_softmax_cross_entropy[+gradient of 1]
 System-Train-LearningRate-train_job learning_rate
 System-Train-TrainStep-train_job-increment step_increment
-SparseSoftmaxCrossEntropy_0/sparse_softmax_cross_entropy_gradient \
-sparse_softmax_cross_entropy_gradient
 dense2-bias_add/reduce_sum reduce_sum[axes=[0]]
 System-Train-Update-dense2-bias sgd_update[scale=0.01, weight_decay=0]
 dense1-activation/relu_gradient matmul[+relu_gradient]
@@ -84,6 +87,11 @@ def test_plan_of_the_mlp() -> None:
     plan = graph_of(job).compile()
     assert [without_schedule(step) for step in steps_of(plan)] == PLAN_OF_THE_MLP.splitlines()
     assert notes_of(plan) == []
+    assert fused_in(plan, "relu into matmul") == ["dense1-activation"]
+    assert fused_in(plan, "matmul into update") == [
+        "System-Train-Update-dense1-weight",
+        "System-Train-Update-dense2-weight",
+    ]
 
 
 def test_plan_of_the_mlp_without_fusion() -> None:
@@ -103,6 +111,69 @@ def test_optimizers_with_state_take_the_gradient_from_memory() -> None:
     steps = steps_of(graph_of(job).compile())
     assert sum("adam_update[scale=0.01" in step for step in steps) == 4
     assert not any("matmul_sgd_update" in step for step in steps)
+    # An update follows its gradient, while that is in the cache.
+    names = [step.split(" ", 1)[0] for step in steps]
+    at = names.index("dense2-bias_add/reduce_sum")
+    assert names[at + 1] == "System-Train-Update-dense2-bias"
+
+
+def chain_job(body: Callable[..., Any]) -> Any:
+    @flow.global_function()
+    def job(x: tp.Numpy.Placeholder((3, 5)), y: tp.Numpy.Placeholder((3, 5))) -> tp.Numpy:
+        return body(x, y)
+
+    return job
+
+
+def test_chains_of_elementwise_operations_are_one_step() -> None:
+    job = chain_job(lambda x, y: flow.math.tanh(flow.nn.relu(x + y) * y - 1.0, name="last"))
+    (step,) = steps_of(graph_of(job).compile())
+    assert step.startswith("last elementwise[instructions=")
+    x, y = np.random.default_rng(2).normal(size=(2, 3, 5)).astype(np.float32)
+    wanted = np.tanh(np.maximum(x + y, 0) * y - 1)
+    np.testing.assert_allclose(job(x, y), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_a_step_may_take_in_several_others_but_computes_nothing_twice() -> None:
+    def body(x: Any, y: Any) -> Any:
+        total = x + y
+        return flow.math.tanh(total) * flow.math.exp(total, name="b")
+
+    job = chain_job(body)
+    steps = steps_of(graph_of(job).compile())
+    assert steps == ["Add_0 add", "Multiply_0 elementwise[instructions=3]"]
+    x, y = np.random.default_rng(2).normal(size=(2, 3, 5)).astype(np.float32)
+    np.testing.assert_allclose(job(x, y), np.tanh(x + y) * np.exp(x + y), rtol=1e-6)
+
+
+def test_a_value_that_is_wanted_itself_ends_a_chain() -> None:
+    @flow.global_function()
+    def job(x: tp.Numpy.Placeholder((3, 5))) -> tuple[tp.Numpy, tp.Numpy]:
+        power = flow.math.exp(x, name="a")
+        return power, flow.math.tanh(power, name="b")
+
+    plan = graph_of(job).compile()
+    assert steps_of(plan) == ["a exp", "b tanh"]
+    assert notes_of(plan) == [
+        "elementwise chain left b alone: the value between is needed elsewhere"
+    ]
+
+
+def test_a_loss_whose_gradient_is_not_one_number_leaves_it_to_a_second_pass() -> None:
+    @flow.global_function(type="train")
+    def job(
+        x: tp.Numpy.Placeholder((4, 3)),
+        labels: tp.Numpy.Placeholder((4,), flow.int32),
+        weight: tp.Numpy.Placeholder((4,)),
+    ) -> None:
+        logits = flow.layers.dense(x, 5, name="dense")
+        loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        flow.optimizer.SGD(constant(0.1), momentum=0).minimize(loss * weight)
+
+    notes = notes_of(graph_of(job).compile())
+    assert [note.split(": ")[1] for note in notes if note.startswith("loss")] == [
+        "the gradient of the loss is not one number"
+    ]
 
 
 def test_the_traced_graph_is_left_as_it_is() -> None:

@@ -277,6 +277,11 @@ class Plan:
         Dtype and shape of each input.
         """
     @property
+    def live_bytes(self, /) -> int:
+        """
+        The most bytes of intermediate values that are needed at one time.
+        """
+    @property
     def outputs(self, /) -> list[tuple[str, list[int]]]:
         """
         Dtype and shape of each fetched value.

@@ -113,13 +113,24 @@ class Job:
         self.traced.clear()
         self.compiled.clear()
 
-    def trace_declared(self) -> None:
-        """Traces for the declared shapes; a dimension that may differ counts as 1."""
-        declared = tuple(
+    def declared(self) -> Signature:
+        """The declared shapes, in which a dimension that may differ counts as 1."""
+        return tuple(
             tuple(1 if extent is None else extent for extent in placeholder.shape)
             for _, placeholder in self.leaves
         )
-        self.trace(declared)
+
+    def plan(self) -> str:
+        """What a call with the declared shapes runs, as text.
+
+        First the variables; then one line for each step with its name, what it does, and where its
+        inputs and outputs lie; what was fused, and which fusions were declined, why; and last how
+        much memory the intermediate values take, compared with what is alive at one time.
+        """
+        self._check_usable()
+        settings = planning()
+        compiled = self.compiled.get((self.declared(), settings))
+        return str((compiled or self._compile(self.declared(), settings)).plan)
 
     def trace(self, signature: Signature) -> tuple[Trace, results.Form]:
         """Runs the body for arrays of the given shapes."""
@@ -168,6 +179,21 @@ class Job:
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """A call with all checks, which may trace and plan."""
+        self._check_usable()
+        inputs = self._inputs(arguments)
+        signature = tuple([array.shape for array in inputs])
+        settings = planning()
+        compiled = self.compiled.get((signature, settings))
+        if compiled is None:
+            compiled = self._compile(signature, settings)
+        if compiled.counts_calls:
+            inputs.append(np.array([self.calls], np.int64))
+            self.calls += 1
+        self.latest = compiled if self.takes_arrays and compiled.is_direct else None
+        return compiled.form.build(compiled.run(inputs))
+
+    def _check_usable(self) -> None:
+        """Starts the session, if this job is one that can run in it."""
         refuse_inside_a_job(f"job {self.name} can only be called")
         session = self.session
         if session is not default_session():
@@ -181,17 +207,6 @@ class Job:
             )
         if not session.running:
             session.start()
-        inputs = self._inputs(arguments)
-        signature = tuple([array.shape for array in inputs])
-        settings = planning()
-        compiled = self.compiled.get((signature, settings))
-        if compiled is None:
-            compiled = self._compile(signature, settings)
-        if compiled.counts_calls:
-            inputs.append(np.array([self.calls], np.int64))
-            self.calls += 1
-        self.latest = compiled if self.takes_arrays and compiled.is_direct else None
-        return compiled.form.build(compiled.run(inputs))
 
     def _compile(self, signature: Signature, settings: Planning) -> Compiled:
         with self.session.lock:
@@ -303,7 +318,8 @@ def global_function(
     The parameters are annotated with the shape and dtype of the arrays that a call passes, the
     result with the form in which the caller wants it (``flowrs.typing``). The body computes with
     blobs; it runs when the first job of the session is called, and again only for inputs of other
-    shapes, where a placeholder's dimension is None.
+    shapes, where a placeholder's dimension is None. The function that comes back has a method
+    ``plan()``, which gives what a call runs as text: the steps, what was fused, and the memory.
 
     Args:
         type: ``"train"`` for a job that calls ``minimize``, ``"predict"`` for one that does not.
@@ -363,6 +379,7 @@ def global_function(
             return job(*arguments)
 
         run.job = job  # type: ignore[attr-defined]
+        run.plan = job.plan  # type: ignore[attr-defined]
         return run  # type: ignore[return-value]
 
     return decorate

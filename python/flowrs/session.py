@@ -90,7 +90,7 @@ class Session:
                 )
             try:
                 for job in self.jobs.values():
-                    job.trace_declared()
+                    job.trace(job.declared())
                 for spec, _ in self.specs.values():
                     self.variables[spec.name] = _first_value(spec)
             except BaseException:

@@ -38,7 +38,9 @@ impl Label for i64 {}
 const FLOOR: f64 = 1e-20;
 
 /// For each row of `logits` (`depth` numbers): `probability = softmax(logits)` and
-/// `loss = -log(max(probability[label], 1e-20))`.
+/// `loss = -log(max(probability[label], 1e-20))`. With `dy`, the gradient of each loss, the gradient
+/// of the logits is written in place of the probabilities: the one that
+/// [`sparse_softmax_cross_entropy_gradient`] gives.
 ///
 /// # Errors
 /// If a label is outside `[0, depth)`; nothing is written then.
@@ -51,12 +53,18 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
     depth: usize,
     logits: &[T],
     labels: &[L],
+    dy: Option<T>,
     loss: &mut [T],
     probability: &mut [T],
 ) -> Result<(), LabelError> {
     per_isa! {
-        fn row<I, T: Float>(label: usize, x: &[T], p: &mut [T]) -> T {
+        fn row<I, T: Float>(label: usize, x: &[T], dy: Option<T>, p: &mut [T]) -> T {
             let (top, sum) = softmax_lane::<I, T>(x, p);
+            if let Some(dy) = dy {
+                let chosen = dy * (p[label] - T::ONE);
+                p.iter_mut().for_each(|p| *p = dy * *p);
+                p[label] = chosen;
+            }
             -floored(distance(x[label], top) - sum.ln::<I>())
         }
     }
@@ -68,7 +76,7 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
         }
     }
     for_each_row(parallel, depth, logits, loss, probability, |index, x, p| {
-        row(isa, labels[index].cast::<i64>() as usize, x, p)
+        row(isa, labels[index].cast::<i64>() as usize, x, dy, p)
     });
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Moving elements without changing them.
 
 use crate::parallel::Parts;
-use crate::shape::{contiguous_strides, element_count, extent, offset};
+use crate::shape::{Sizes, contiguous_strides, element_count, extent, offset};
 use crate::{Element, Parallel};
+use smallvec::SmallVec;
 
 /// Side of the squares in which a transposition goes: both sides' cache lines are used whole.
 const SIDE: usize = 16;
@@ -21,12 +22,12 @@ pub fn transpose<T: Element>(
     input: &[T],
     output: &mut [T],
 ) {
-    let mut sorted = permutation.to_vec();
+    let mut sorted = Sizes::from_slice(permutation);
     sorted.sort_unstable();
     assert!(sorted.into_iter().eq(0..shape.len()), "{permutation:?} is no permutation of the axes");
     let strides = contiguous_strides(shape);
-    let input_strides: Vec<usize> = permutation.iter().map(|&axis| strides[axis]).collect();
-    let shape: Vec<usize> = permutation.iter().map(|&axis| shape[axis]).collect();
+    let input_strides: Sizes = permutation.iter().map(|&axis| strides[axis]).collect();
+    let shape: Sizes = permutation.iter().map(|&axis| shape[axis]).collect();
     assert_eq!(input.len(), element_count(&shape), "the input does not have the shape's size");
     assert_eq!(output.len(), input.len(), "input and output differ in size");
     copy_strided(parallel, &shape, input, &input_strides, output, &contiguous_strides(&shape));
@@ -58,19 +59,19 @@ pub fn copy_strided<T: Element>(
         return;
     };
     let across = rest.iter().enumerate().min_by_key(|(_, axis)| (axis.from == 0, axis.from));
-    let (across, rest): (Axis, Vec<Axis>) = match across {
+    let (across, rest): (Axis, Axes) = match across {
         Some((position, axis)) if inner.from > axis.from && axis.from > 0 => {
             let others = rest.iter().enumerate().filter(|(other, _)| *other != position);
             (*axis, others.map(|(_, axis)| *axis).collect())
         }
         _ => match rest.split_last() {
-            Some((axis, others)) => (*axis, others.to_vec()),
-            None => (Axis { size: 1, from: 0, to: 0 }, Vec::new()),
+            Some((axis, others)) => (*axis, Axes::from_slice(others)),
+            None => (Axis { size: 1, from: 0, to: 0 }, Axes::new()),
         },
     };
-    let outer_shape: Vec<usize> = rest.iter().map(|axis| axis.size).collect();
-    let from: Vec<usize> = rest.iter().map(|axis| axis.from).collect();
-    let to: Vec<usize> = rest.iter().map(|axis| axis.to).collect();
+    let outer_shape: Sizes = rest.iter().map(|axis| axis.size).collect();
+    let from: Sizes = rest.iter().map(|axis| axis.from).collect();
+    let to: Sizes = rest.iter().map(|axis| axis.to).collect();
     // A task has some rows (steps of `across`) of one plane.
     let rows_per_task = (WORK / inner.size).max(1).next_multiple_of(SIDE);
     let tasks_per_plane = across.size.div_ceil(rows_per_task);
@@ -94,10 +95,12 @@ struct Axis {
     to: usize,
 }
 
+type Axes = SmallVec<[Axis; 8]>;
+
 /// The dimensions sorted by the output's strides, the greatest first; those that continue one another
 /// in both layouts are merged.
-fn merge(shape: &[usize], from: &[usize], to: &[usize]) -> Vec<Axis> {
-    let mut axes: Vec<Axis> = (0..shape.len())
+fn merge(shape: &[usize], from: &[usize], to: &[usize]) -> Axes {
+    let mut axes: Axes = (0..shape.len())
         .map(|axis| Axis { size: shape[axis], from: from[axis], to: to[axis] })
         .filter(|axis| axis.size != 1)
         .collect();
@@ -106,7 +109,7 @@ fn merge(shape: &[usize], from: &[usize], to: &[usize]) -> Vec<Axis> {
         assert!(pair[0].to >= pair[1].to * pair[1].size, "the output's elements may overlap");
     }
     assert!(axes.last().is_none_or(|axis| axis.to > 0), "the output's elements overlap");
-    let mut merged: Vec<Axis> = Vec::new();
+    let mut merged = Axes::new();
     for axis in axes {
         match merged.last_mut() {
             Some(last) if last.from == axis.from * axis.size && last.to == axis.to * axis.size => {

@@ -6,8 +6,9 @@
 //! segments whose results are combined the same way.
 
 use crate::parallel::Parts;
-use crate::shape::{contiguous_strides, element_count, offset};
+use crate::shape::{Sizes, contiguous_strides, element_count, offset};
 use crate::{Element, Isa, Parallel, for_each_chunk};
+use smallvec::{SmallVec, smallvec};
 
 /// Partial results per run, combined at its end.
 const LANES: usize = 64;
@@ -19,6 +20,8 @@ const TILE: usize = 256;
 const LEAF: usize = 16;
 /// Elements per task.
 const WORK: usize = 32 * 1024;
+/// Results of segments that lie on the stack.
+const PARTIAL: usize = 2048;
 
 /// How two elements become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,7 +129,7 @@ fn reduce_by<T: Element, C: Combine>(
     if segments == 1 {
         return view.reduce::<T, C>(isa, parallel, 1, input, output);
     }
-    let mut partial = vec![C::identity(); segments * output.len()];
+    let mut partial: SmallVec<[T; PARTIAL]> = smallvec![C::identity(); segments * output.len()];
     view.reduce::<T, C>(isa, parallel, segments, input, &mut partial);
     reduce_by::<T, C>(isa, parallel, &[segments, output.len()], &[true, false], &partial, output);
 }
@@ -144,8 +147,8 @@ struct View {
 
 #[derive(Default)]
 struct Axes {
-    shape: Vec<usize>,
-    strides: Vec<usize>,
+    shape: Sizes,
+    strides: Sizes,
 }
 
 impl Axes {
@@ -160,7 +163,7 @@ impl Axes {
 
 impl View {
     fn new(shape: &[usize], axes: &[bool]) -> View {
-        let mut merged: Vec<(usize, bool)> = Vec::new();
+        let mut merged: SmallVec<[(usize, bool); 8]> = SmallVec::new();
         for (&size, &reduced) in shape.iter().zip(axes).filter(|(size, _)| **size != 1) {
             match merged.last_mut() {
                 Some((last, kind)) if *kind == reduced => *last *= size,
@@ -168,7 +171,7 @@ impl View {
             }
         }
         let (inner, inner_reduced) = merged.last().copied().unwrap_or((1, false));
-        let sizes: Vec<usize> = merged.iter().map(|(size, _)| *size).collect();
+        let sizes: Sizes = merged.iter().map(|(size, _)| *size).collect();
         let strides = contiguous_strides(&sizes);
         let (mut kept, mut reduced) = (Axes::default(), Axes::default());
         for axis in 0..merged.len().saturating_sub(1) {

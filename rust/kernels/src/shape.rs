@@ -1,13 +1,18 @@
 //! Shapes and strides of C-contiguous arrays.
 
+use smallvec::{SmallVec, smallvec};
+
+/// Extents or strides of some axes; for nearly all arrays they need no memory of the system's.
+pub(crate) type Sizes = SmallVec<[usize; 8]>;
+
 /// The number of elements of an array of this shape.
 pub(crate) fn element_count(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
 /// The strides, in elements, of a C-contiguous array of this shape.
-pub(crate) fn contiguous_strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+pub(crate) fn contiguous_strides(shape: &[usize]) -> Sizes {
+    let mut strides: Sizes = smallvec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
         strides[axis - 1] = strides[axis] * shape[axis];
     }

@@ -117,7 +117,7 @@ proptest! {
                     let (mut loss, mut p) = (vec![f32::NAN; rows], vec![f32::NAN; total]);
                     if sparse {
                         sparse_softmax_cross_entropy(
-                            isa, parallel, depth, &logits, &labels, &mut loss, &mut p,
+                            isa, parallel, depth, &logits, &labels, None, &mut loss, &mut p,
                         )
                         .unwrap();
                     } else {
@@ -150,8 +150,40 @@ proptest! {
                 },
                 |isa, got| assert_close("gradient", isa, &got, &gradient, 2e-7),
             );
+            if sparse {
+                on_every_isa(
+                    |isa, parallel| in_one_pass(isa, parallel, depth, &logits, &labels),
+                    |isa, got| assert_eq!(got, in_two_passes(isa, depth, &logits, &labels)),
+                );
+            }
         }
     }
+}
+
+/// The gradient of each loss, where losses and gradients are computed in one pass or in two.
+const DY: f32 = 0.3;
+
+fn in_one_pass(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    depth: usize,
+    logits: &[f32],
+    labels: &[i32],
+) -> (Vec<f32>, Vec<f32>) {
+    let (mut loss, mut dx) = (vec![f32::NAN; labels.len()], vec![f32::NAN; logits.len()]);
+    let dy = Some(DY);
+    sparse_softmax_cross_entropy(isa, parallel, depth, logits, labels, dy, &mut loss, &mut dx)
+        .expect("all labels are classes");
+    (loss, dx)
+}
+
+fn in_two_passes(isa: Isa, depth: usize, logits: &[f32], labels: &[i32]) -> (Vec<f32>, Vec<f32>) {
+    let (mut loss, mut p) = (vec![f32::NAN; labels.len()], vec![f32::NAN; logits.len()]);
+    sparse_softmax_cross_entropy(isa, &Serial, depth, logits, labels, None, &mut loss, &mut p)
+        .expect("all labels are classes");
+    let (dy, mut dx) = (vec![DY; labels.len()], vec![f32::NAN; logits.len()]);
+    sparse_softmax_cross_entropy_gradient(isa, &Serial, depth, &p, labels, &dy, &mut dx);
+    (loss, dx)
 }
 
 #[test]
@@ -190,6 +222,7 @@ fn a_loss_is_bounded_by_the_smallest_probability() {
         2,
         &[1e4f32, -1e4],
         &[1i64],
+        None,
         &mut loss,
         &mut p,
     )
@@ -205,8 +238,10 @@ fn a_loss_of_infinite_logits_is_the_limit() {
         |isa, parallel| {
             let (mut loss, mut p) = ([0f32; 2], [0f32; 4]);
             let (labels, mut dense) = ([0i64, 1], [0f32; 2]);
-            sparse_softmax_cross_entropy(isa, parallel, 2, &logits, &labels, &mut loss, &mut p)
-                .unwrap();
+            sparse_softmax_cross_entropy(
+                isa, parallel, 2, &logits, &labels, None, &mut loss, &mut p,
+            )
+            .unwrap();
             let hot = [1.0, 0.0, 0.0, 1.0];
             softmax_cross_entropy(isa, parallel, 2, &logits, &hot, &mut dense, &mut p);
             ([loss, dense].concat(), p.to_vec())
@@ -232,6 +267,7 @@ fn a_label_out_of_range_changes_nothing() {
             3,
             &logits,
             &labels,
+            None,
             &mut loss,
             &mut p,
         )

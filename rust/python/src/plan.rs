@@ -51,6 +51,12 @@ impl Plan {
         self.executable.plan().arena_bytes()
     }
 
+    /// The most bytes of intermediate values that are needed at one time.
+    #[getter]
+    fn live_bytes(&self) -> usize {
+        self.executable.plan().live_bytes()
+    }
+
     /// Runs once: reads the inputs, updates the variables, writes the outputs.
     fn run(
         &self,

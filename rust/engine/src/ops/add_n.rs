@@ -20,6 +20,17 @@ impl AddN {
     pub fn from_attributes(_attributes: &mut Attributes) -> Result<Self, Error> {
         Ok(Self)
     }
+
+    /// What happens to one element of each input: the first sum is of the first two operands, each
+    /// further one of the last sum and the next operand.
+    pub(crate) fn instructions(inputs: usize) -> Vec<Instruction> {
+        let count = inputs as u16;
+        let add = |next: u16| Instruction {
+            operation: Operation::Add,
+            arguments: [if next == 1 { 0 } else { count + next - 2 }, next, 0],
+        };
+        (1..count).map(add).collect()
+    }
 }
 
 impl Op for AddN {
@@ -56,14 +67,7 @@ impl Op for AddN {
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let count = lowering.inputs.len() as u16;
-        // The first sum is of the first two operands, each further one of the last sum and the
-        // next operand.
-        let add = |next: u16| Instruction {
-            operation: Operation::Add,
-            arguments: [if next == 1 { 0 } else { count + next - 2 }, next, 0],
-        };
-        lower_program(lowering, (1..count).map(add).collect())
+        lower_program(lowering, Self::instructions(lowering.inputs.len()))
     }
 
     fn in_place(&self) -> &'static [usize] {

@@ -12,7 +12,11 @@ use crate::types::{DType, TensorType, dtype_name};
 /// `-log(max(softmax(logits)[label], 1e-20))`; the inputs are labels and logits, the outputs the
 /// loss and the probabilities, which the gradient needs.
 #[derive(Clone, Debug)]
-pub struct SparseSoftmaxCrossEntropy;
+pub struct SparseSoftmaxCrossEntropy {
+    /// Where a pass has set it, the gradient of each loss: the second output is then the gradient of
+    /// the logits.
+    dy: Option<f64>,
+}
 
 /// `dy * (probability - one_hot(label))` from labels, probabilities and the loss' gradient.
 #[derive(Clone, Debug)]
@@ -99,13 +103,22 @@ fn chosen<L: Element>(labels: &[L], depth: usize) -> impl Iterator<Item = Result
 impl SparseSoftmaxCrossEntropy {
     /// Has no attributes.
     pub fn from_attributes(_attributes: &mut Attributes) -> Result<Self, Error> {
-        Ok(Self)
+        Ok(Self { dy: None })
+    }
+
+    /// The same loss with the gradient of its logits in place of the probabilities.
+    pub(crate) fn with_gradient(&self, dy: f64) -> Self {
+        Self { dy: Some(dy) }
     }
 }
 
 impl Op for SparseSoftmaxCrossEntropy {
     fn name(&self) -> &'static str {
         "sparse_softmax_cross_entropy"
+    }
+
+    fn attributes(&self) -> String {
+        self.dy.map_or(String::new(), |dy| format!("+gradient of {dy}"))
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
@@ -120,19 +133,21 @@ impl Op for SparseSoftmaxCrossEntropy {
         dy: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, Error> {
         let Some(dy) = dy[0] else { return Ok(vec![None, None]) };
+        debug_assert_eq!(self.dy, None, "fusion comes after differentiation");
         let inputs = [node.inputs[0], node.outputs[1], dy];
         Ok(vec![None, Some(g.derive(SparseSoftmaxCrossEntropyGradient, &inputs)?)])
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let depth = lowering.inputs[1].shape.last().copied().unwrap_or(1);
-        let isa = lowering.settings.isa;
+        let (isa, dy) = (lowering.settings.isa, self.dy);
         with_float!(lowering.inputs[1].dtype, T => {
             with_label!(lowering.inputs[0].dtype, L => Ok(Box::new(move |step| {
                 let (labels, logits) = (step.input::<L>(0), step.input::<T>(1));
-                let (loss, probability) = (step.output::<T>(0), step.output::<T>(1));
+                let (loss, second) = (step.output::<T>(0), step.output::<T>(1));
+                let dy = dy.map(|dy| dy as T);
                 kernels::sparse_softmax_cross_entropy(
-                    isa, step.parallel(), depth, logits, labels, loss, probability,
+                    isa, step.parallel(), depth, logits, labels, dy, loss, second,
                 )
                 .map_err(|wrong| no_class(wrong.label, wrong.index, wrong.depth))
             })))

@@ -1,10 +1,12 @@
 //! Passes: each makes a new graph from a graph; nodes keep the names of those they came from.
 
+mod chain;
 mod dead;
 mod fuse_convolution;
 mod fuse_matmul;
 mod fuse_update;
 mod layout;
+mod loss_gradient;
 mod pool_gradient;
 mod unused_positions;
 
@@ -27,17 +29,20 @@ pub(crate) enum Outcome {
     Declined(&'static str),
 }
 
-/// A fusion that was not made, and why.
+/// A fusion that was made, or that was not, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     rule: &'static str,
     node: String,
-    reason: &'static str,
+    declined: Option<&'static str>,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} left {} alone: {}", self.rule, self.node, self.reason)
+        match self.declined {
+            None => write!(f, "{}: {}", self.rule, self.node),
+            Some(reason) => write!(f, "{} left {} alone: {reason}", self.rule, self.node),
+        }
     }
 }
 
@@ -59,6 +64,8 @@ static RULES: &[Rule] = &[
     Rule { name: "sum before pool gradient", apply: pool_gradient::sum },
     Rule { name: "scale into update", apply: fuse_update::scale },
     Rule { name: "matmul into update", apply: fuse_update::matmul },
+    Rule { name: "loss with its gradient", apply: loss_gradient::apply },
+    Rule { name: "elementwise chain", apply: chain::apply },
 ];
 
 /// Runs all passes.
@@ -85,15 +92,26 @@ pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Erro
 
 fn apply(rule: &Rule, mut graph: Graph, notes: &mut Vec<Note>) -> Graph {
     let mut uses = graph.use_counts();
-    for index in 0..graph.nodes.len() {
-        match (rule.apply)(&mut graph, index, &uses) {
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        let outcome = (rule.apply)(&mut graph, index, &uses);
+        let mut note = |declined| {
+            let note = Note { rule: rule.name, node: graph.nodes[index].name.clone(), declined };
+            if notes.last() != Some(&note) {
+                notes.push(note);
+            }
+        };
+        match outcome {
             Outcome::NoMatch => {}
-            Outcome::Fused => uses = graph.use_counts(),
-            Outcome::Declined(reason) => {
-                let node = graph.nodes[index].name.clone();
-                notes.push(Note { rule: rule.name, node, reason });
+            Outcome::Declined(reason) => note(Some(reason)),
+            Outcome::Fused => {
+                note(None);
+                uses = graph.use_counts();
+                // The node may do the work of more than one other.
+                continue;
             }
         }
+        index += 1;
     }
     dead::remove(&graph)
 }

@@ -46,6 +46,8 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             writeln!(f, "{note}")?;
         }
-        writeln!(f, "{} steps, arena {} bytes", self.steps.len(), self.arena_bytes)
+        let ratio = self.arena_bytes as f64 / self.live_bytes.max(1) as f64;
+        let (steps, arena, live) = (self.steps.len(), self.arena_bytes, self.live_bytes);
+        writeln!(f, "{steps} steps, arena {arena} bytes: {ratio:.3} x the {live} alive at once")
     }
 }

@@ -42,6 +42,15 @@ pub(crate) fn assign(blocks: &[Block]) -> (Vec<usize>, usize) {
     (offsets, total)
 }
 
+/// The most bytes that are alive at one time: no arena can be smaller.
+pub(crate) fn live(blocks: &[Block]) -> usize {
+    let at = |time: usize| -> usize {
+        let alive = blocks.iter().filter(|block| block.first <= time && time <= block.last);
+        alive.map(|block| block.bytes).sum()
+    };
+    blocks.iter().map(|block| at(block.first)).max().unwrap_or(0)
+}
+
 fn smallest_gap(busy: &[(usize, usize)], bytes: usize) -> usize {
     let mut best: Option<(usize, usize)> = None;
     let mut end = 0;
@@ -66,7 +75,7 @@ mod tests {
         let blocks = [block(128, 0, 1), block(64, 1, 2), block(128, 2, 3)];
         let (offsets, total) = assign(&blocks);
         assert_eq!(offsets[0], offsets[2]);
-        assert_eq!(total, 192);
+        assert_eq!((total, live(&blocks)), (192, 192));
     }
 
     fn blocks() -> impl Strategy<Value = Vec<Block>> {
@@ -88,6 +97,7 @@ mod tests {
                     prop_assert!(!a.overlaps(b) || apart);
                 }
             }
+            prop_assert!(live(&blocks) <= total);
         }
 
         #[test]

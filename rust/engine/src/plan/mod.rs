@@ -78,6 +78,7 @@ pub struct Plan {
     pub(crate) steps: Vec<PlannedStep>,
     pub(crate) constants: AlignedBytes,
     pub(crate) arena_bytes: usize,
+    pub(crate) live_bytes: usize,
     pub(crate) notes: Vec<Note>,
 }
 
@@ -94,6 +95,7 @@ impl Plan {
             steps: vec![],
             constants: placement::fill_constants(&graph, &placement)?,
             arena_bytes: placement.arena_bytes,
+            live_bytes: placement.live_bytes,
             notes,
         };
         for item in &order {
@@ -123,6 +125,12 @@ impl Plan {
     /// Bytes of the memory that all intermediate values share.
     pub fn arena_bytes(&self) -> usize {
         self.arena_bytes
+    }
+
+    /// The most bytes of intermediate values that are needed at one time: the lower bound of the
+    /// arena's size.
+    pub fn live_bytes(&self) -> usize {
+        self.live_bytes
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Placement {
     pub(crate) scratch: Vec<Option<Slot>>,
     pub(crate) variables: Vec<PlannedVariable>,
     pub(crate) arena_bytes: usize,
+    /// The most of it that is in use at one time.
+    pub(crate) live_bytes: usize,
     constant_bytes: usize,
 }
 
@@ -37,6 +39,7 @@ impl Placement {
             scratch: vec![None; graph.nodes().len()],
             variables: vec![],
             arena_bytes: 0,
+            live_bytes: 0,
             constant_bytes: 0,
         };
         placement.place_sources(graph);
@@ -149,7 +152,7 @@ impl Placement {
             }
         }
         let (offsets, total) = memory::assign(&blocks);
-        self.arena_bytes = total;
+        (self.arena_bytes, self.live_bytes) = (total, memory::live(&blocks));
         for (value, block) in block_of.iter().enumerate() {
             if let Some(block) = block {
                 self.places[value] = Some(Place::Arena(offsets[*block]));

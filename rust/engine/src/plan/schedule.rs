@@ -72,7 +72,13 @@ impl<'a> Scheduler<'a> {
             graph.nodes().iter().filter(|node| node.op().is_some_and(|op| op.can_fail())).count();
         let updates = |index: &usize| !graph.nodes()[*index].updates().is_empty();
         let waiting = (0..graph.nodes().len()).filter(updates).collect();
-        let (made, order) = (vec![false; values], vec![]);
+        // Inputs, variables and constants are there from the beginning, wherever they were added: a
+        // slot of an optimizer comes after all gradients.
+        let mut made = vec![false; values];
+        for node in graph.nodes().iter().filter(|node| node.op().is_none()) {
+            node.outputs.iter().for_each(|value| made[value.index()] = true);
+        }
+        let order = vec![];
         Self { graph, roots, readers, made, can_fail, waiting, order }
     }
 

@@ -314,6 +314,7 @@ fn recipes_reach_every_fusion() {
         "sgd_update scale=0.125",
         "momentum_update scale=0.5",
         "adam_update scale=0.5",
+        "elementwise instructions=2",
         "convolution bias",
         "convolution relu",
         "convolution last",

@@ -16,6 +16,7 @@ use crate::stream::Writer;
 use crate::{Data, DataMut, Element, ElementType, Isa, Parallel};
 use compute::Compute;
 use operand::{Layout, Source};
+use smallvec::SmallVec;
 
 pub use program::{Instruction, Number, Operation, Program, ProgramError};
 
@@ -76,7 +77,7 @@ fn run_as<T: Compute>(
     in_place: Option<usize>,
 ) {
     let layout = Layout::new(shape, operands, in_place);
-    let sources: Vec<Source<T>> = (0..operands.len())
+    let sources: SmallVec<[Source<T>; 4]> = (0..operands.len())
         .map(|index| match in_place {
             Some(operand) if operand == index => Source::Output,
             _ => layout.source(index, operands[index].data),
@@ -143,7 +144,10 @@ impl<T> Argument<'_, T> {
     }
 }
 
-fn steps<'a, T: Element>(program: &Program, sources: &[Source<'a, T>]) -> Vec<Step<'a, T>> {
+fn steps<'a, T: Element>(
+    program: &Program,
+    sources: &[Source<'a, T>],
+) -> SmallVec<[Step<'a, T>; 8]> {
     let step = |(index, instruction): (usize, &Instruction)| {
         let argument = |register: u16| match sources.get(usize::from(register)) {
             Some(Source::Dense(data)) => Argument::Dense(data),

@@ -2,7 +2,9 @@
 
 use super::Operand;
 use crate::element::with_element;
+use crate::shape::Sizes;
 use crate::{Data, DataMut, Element};
+use smallvec::{SmallVec, smallvec};
 
 /// Where an operand's values come from.
 pub(super) enum Source<'a, T> {
@@ -18,14 +20,15 @@ pub(super) enum Source<'a, T> {
 
 /// The output's shape and the operands' strides over it, with as few dimensions as they allow.
 pub(super) struct Layout {
-    shape: Vec<usize>,
+    shape: Sizes,
     /// For each operand one stride per dimension.
-    strides: Vec<Vec<usize>>,
+    strides: SmallVec<[Sizes; 4]>,
 }
 
 impl Layout {
     pub(super) fn new(shape: &[usize], operands: &[Operand], in_place: Option<usize>) -> Layout {
-        let mut layout = Layout { shape: Vec::new(), strides: vec![Vec::new(); operands.len()] };
+        let mut layout =
+            Layout { shape: Sizes::new(), strides: smallvec![Sizes::new(); operands.len()] };
         for (axis, &size) in shape.iter().enumerate().filter(|(_, size)| **size != 1) {
             // The dimension continues the one before it if every operand steps over it evenly.
             let merges = !layout.shape.is_empty()

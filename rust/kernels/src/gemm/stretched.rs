@@ -4,20 +4,29 @@
 use super::matrix::{Block, Matrix};
 use super::microkernel::{Tile, WIDE, sizes};
 use super::pack::pack_columns;
+use crate::shape::Sizes;
 use crate::{Float, Isa};
 
 /// Where the columns of a left operand lie: the same number of steps from each offset.
 pub(crate) struct Stretches {
-    offsets: Vec<usize>,
+    offsets: Sizes,
     depth: usize,
     furthest: usize,
 }
 
 impl Stretches {
     /// `depth` steps from each of the `offsets`.
-    pub(crate) fn new(offsets: Vec<usize>, depth: usize) -> Self {
+    pub(crate) fn new(offsets: Sizes, depth: usize) -> Self {
         let furthest = offsets.iter().copied().max().unwrap_or(0);
         Stretches { offsets, depth, furthest }
+    }
+
+    /// The same for other offsets and another depth, in the same memory.
+    pub(crate) fn refill(&mut self, offsets: impl Iterator<Item = usize>, depth: usize) {
+        self.offsets.clear();
+        self.offsets.extend(offsets);
+        self.furthest = self.offsets.iter().copied().max().unwrap_or(0);
+        self.depth = depth;
     }
 
     /// The number of columns.

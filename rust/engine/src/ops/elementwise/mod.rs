@@ -18,6 +18,7 @@ pub use formula::{Assembly, Draft, Term, assemble};
 pub use row::{Formula, ResultType, Row, Scope};
 pub use table::TABLE;
 
+use super::add_n::AddN;
 use super::attributes::Attributes;
 use super::layout::{self, ChannelsLast};
 use super::{Lowering, Op, expect_same_dtype};
@@ -174,6 +175,26 @@ impl Op for ElementwiseProgram {
     fn in_place(&self) -> &'static [usize] {
         const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7];
         &ALL[..self.program.operand_count().min(ALL.len())]
+    }
+}
+
+impl ElementwiseProgram {
+    /// The program of a chain of operations; none where it cannot be one.
+    pub(crate) fn chain(operands: usize, instructions: Vec<Instruction>) -> Option<Self> {
+        let program = Arc::new(Program::new(operands, instructions).ok()?);
+        Some(Self { name: "elementwise", condition: false, program })
+    }
+}
+
+/// What a node does to each element, if it is elementwise and of one type throughout.
+pub(crate) fn instructions_of(node: &Node) -> Option<Vec<Instruction>> {
+    if let Some(op) = node.op_as::<Elementwise>() {
+        let plain = op.row.result == ResultType::Same && !op.row.condition;
+        plain.then(|| op.program.instructions().to_vec())
+    } else if let Some(op) = node.op_as::<ElementwiseProgram>() {
+        (!op.condition).then(|| op.program.instructions().to_vec())
+    } else {
+        node.op_as::<AddN>().map(|_| AddN::instructions(node.inputs.len()))
     }
 }
 

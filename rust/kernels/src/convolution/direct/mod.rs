@@ -12,8 +12,10 @@ use crate::gemm::{
     Block, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, transpose_to,
 };
 use crate::parallel::Parts;
+use crate::shape::Sizes;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
 pub(super) use block::{Blocks, Input, Part};
@@ -202,7 +204,7 @@ fn forward<T: Float>(
 
 /// The depth of a convolution in the order in which it is summed: parts, each some stretches of the
 /// windows.
-struct Depth(Vec<Stretches>);
+struct Depth(SmallVec<[Stretches; 24]>);
 
 impl Depth {
     fn new(shape: &ConvolutionShape, strides: [usize; 3]) -> Self {
@@ -216,19 +218,20 @@ impl Depth {
                     .flat_map(|offset| (0..parts).map(move |part| (offset, part)))
                     .map(|(offset, part)| {
                         let start = boundary(part);
-                        Stretches::new(vec![offset + start], boundary(part + 1) - start)
+                        Stretches::new(smallvec![offset + start], boundary(part + 1) - start)
                     })
                     .collect(),
             );
         }
         let parts = offsets.len().div_ceil(DEPTH / length);
         let per_part = offsets.len().div_ceil(parts);
-        Depth(offsets.chunks(per_part).map(|part| Stretches::new(part.to_vec(), length)).collect())
+        let part = |part: &[usize]| Stretches::new(Sizes::from_slice(part), length);
+        Depth(offsets.chunks(per_part).map(part).collect())
     }
 }
 
 /// Where the stretches of a window begin, and their length.
-fn stretches(shape: &ConvolutionShape, strides: [usize; 3]) -> (Vec<usize>, usize) {
+fn stretches(shape: &ConvolutionShape, strides: [usize; 3]) -> (Sizes, usize) {
     let [depth, height, width] = shape.kernel;
     let channels = shape.group_inputs();
     let (columns, length) = match shape.dilation[2] {

@@ -7,6 +7,7 @@ use super::{ALIGNMENT, MAX_PIXELS, flat, stretches};
 use crate::gemm::{Block, Left, Matrix, Panels, Stretches, multiply};
 use crate::parallel::{Parts, for_each_chunk};
 use crate::permute::copy_strided;
+use crate::shape::Sizes;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 use std::ops::Range;
@@ -102,10 +103,14 @@ pub(in super::super) fn weight_gradient<T: Float>(
         let (memory, panel) = scratch.split_at_mut(cut.scratch_parts(shape).0);
         let blocks =
             block_part * blocks / cut.block_parts..(block_part + 1) * blocks / cut.block_parts;
+        // Room for the rows of nearly all blocks, which have at most MAX_PIXELS pixels.
+        let mut pixels = Stretches::new(Sizes::with_capacity(MAX_PIXELS / 8), 0);
         for block in blocks.clone() {
             let part = cut.blocks.part(shape, block);
             let input = Input::new(isa, shape, group, &part, input, memory);
-            let pixels = pixels(shape, &part, &input);
+            // The block's pixels are the steps of the product.
+            let rows = part.rows().map(|(image, [z, y])| input.offset(shape, image, [z, y, 0]));
+            pixels.refill(rows, part.sizes()[2]);
             let (offsets, _) = stretches(shape, input.strides);
             let mut packed = None;
             for item in items.clone() {
@@ -154,12 +159,6 @@ pub(in super::super) fn add_parts<'a, T: Float>(
         add(isa, others, elements, index * WORK, sum);
     });
     sum
-}
-
-/// The pixels of a block as steps of a product.
-fn pixels<T: Float>(shape: &ConvolutionShape, part: &Part, input: &Input<T>) -> Stretches {
-    let row = |(image, [z, y]): (usize, [usize; 2])| input.offset(shape, image, [z, y, 0]);
-    Stretches::new(part.rows().map(row).collect(), part.sizes()[2])
 }
 
 /// Packs the output's gradient at a block's pixels, for some channels.

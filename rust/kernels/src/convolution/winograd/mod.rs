@@ -15,6 +15,7 @@ use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
+use smallvec::smallvec;
 use std::ops::Range;
 use tiles::Tiles;
 use transform::{CHANNELS, Finish, Kind, Strip, transform};
@@ -226,7 +227,7 @@ fn forward<T: Float, const SIDE: usize>(
     cut.transform_weight(isa, parallel, packed, transformed);
     let transformed = &*transformed;
     let output = Parts::new(output);
-    let depth = Stretches::new(vec![0], shape.input_channels);
+    let depth = Stretches::new(smallvec![0], shape.input_channels);
     let unit = |unit: usize, scratch: &mut [T]| {
         let (part, panels) = cut.unit(unit);
         let [memory, vectors, products, _] = cut.scratch_parts();

@@ -12,6 +12,7 @@ use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
+use smallvec::smallvec;
 
 /// Bytes of a block's transformed tiles: large, since each block reads and writes all sums.
 const BLOCK_BYTES: usize = 960 * 1024;
@@ -193,7 +194,7 @@ impl<const SIDE: usize> Cut<SIDE> {
         let (inputs, outputs) = (grid.input_channels, grid.output_channels);
         let (column, columns, width) = self.panels.panel(panel);
         let tiles = part.images.len() * part.pixels();
-        let depth = Stretches::new(vec![0], tiles);
+        let depth = Stretches::new(smallvec![0], tiles);
         let sums = Parts::new(sums);
         for index in 0..Tiles::<SIDE>::FREQUENCIES {
             let gradients = &gradients[index * stride..][..tiles * width];

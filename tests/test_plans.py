@@ -1,0 +1,58 @@
+"""What a job's plan says: steps, algorithms, fusions, and the memory they need."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_fusion import constant, mlp_job
+from test_lenet import train_job_of
+
+import flowrs as flow
+import flowrs.typing as tp
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def resnet_job(monkeypatch):
+    """The training step of examples/train_cifar10.py with a batch of 32."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = importlib.import_module("train_cifar10")
+    return example.jobs("resnet18", batch_size=32, rate=0.001, steps=10)[0]
+
+
+@pytest.mark.parametrize("model", ["mlp", "lenet", "lenet momentum", "resnet"])
+def test_the_arena_is_little_larger_than_what_is_alive_at_once(model, monkeypatch):
+    job = {
+        "mlp": lambda: mlp_job(lambda: flow.optimizer.SGD(constant(0.1), momentum=0)),
+        "lenet": lambda: train_job_of(0.0),
+        "lenet momentum": lambda: train_job_of(0.9),
+        "resnet": lambda: resnet_job(monkeypatch),
+    }[model]()
+    last = job.plan().splitlines()[-1]
+    found = re.fullmatch(r"\d+ steps, arena (\d+) bytes: ([\d.]+) x the (\d+) alive at once", last)
+    arena, ratio, live = int(found[1]), float(found[2]), int(found[3])
+    assert 1 <= arena / live <= 1.15
+    assert ratio == pytest.approx(arena / live, abs=1e-3)
+
+
+def test_a_plan_names_the_steps_the_algorithms_and_the_fusions():
+    text = train_job_of(0.0).plan()
+    assert re.search(
+        r"^conv2-activation +convolution\[.*\+bias, \+relu\] by winograd8 ", text, re.M
+    )
+    assert re.search(r"^conv1-activation +convolution\[.*\+bias, \+relu\] by direct ", text, re.M)
+    assert "relu into convolution: conv2-activation\n" in text
+
+
+def test_a_plan_is_that_of_the_settings_and_of_the_declared_shapes():
+    @flow.global_function()
+    def job(x: tp.Numpy.Placeholder((None, 16, 8, 8))) -> tp.Numpy:
+        return flow.layers.conv2d(x, 16, 3, padding="SAME", name="conv")
+
+    assert " by winograd6 (input0:float32x1024" in job.plan()
+    flow.config.convolution_algorithm("direct")
+    assert " by direct (input0:float32x1024" in job.plan()
+    job(np.zeros((2, 16, 8, 8), np.float32))
+    assert " by direct (input0:float32x1024" in job.plan()
