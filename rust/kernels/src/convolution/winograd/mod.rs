@@ -30,6 +30,10 @@ const ALIGNMENT: usize = 16;
 const BLOCK_BYTES: usize = 560 * 1024;
 /// Bytes of a transformed weight that stays in the cache beside them.
 const WEIGHT_BYTES: usize = 640 * 1024;
+/// The same as [`BLOCK_BYTES`] if it does not: more tiles for each time that it is fetched.
+const LARGE_BLOCK_BYTES: usize = 2400 * 1024;
+/// The tiles whose products take as long as transforming a weight that does not.
+const WEIGHT_TILES: f64 = 140.0;
 
 /// Rows of the weight that a task transforms.
 const WEIGHT_ROWS: usize = 16;
@@ -48,16 +52,20 @@ pub(super) fn supports(side: usize, pass: Pass, shape: &ConvolutionShape) -> boo
         && (pass != Pass::InputGradient || shape.turned().is_some())
 }
 
-/// The products of a pass with tiles of this side, over those of the direct way; many, if the
-/// transformed weight does not stay in the cache.
+/// About how many products a pass with tiles of this side is worth, over those of the direct way: its
+/// own, and the time for transforming the weight.
 pub(super) fn products<T>(side: usize, shape: &ConvolutionShape) -> f64 {
-    let channels = shape.input_channels * shape.output_channels;
-    if side * side * channels * size_of::<T>() > WEIGHT_BYTES {
-        return 1.0;
-    }
     let outputs = side + 1 - shape.kernel[1];
     let tiles: usize = shape.output[1..].iter().map(|size| size.div_ceil(outputs)).product();
-    (tiles * side * side) as f64 / (shape.output_pixels() * shape.taps()) as f64
+    let weight = if in_cache::<T>(side, shape) { 20.0 } else { WEIGHT_TILES };
+    let frequencies = (side * side) as f64;
+    let products = (shape.batch * tiles) as f64 + weight;
+    products * frequencies / (shape.batch * shape.output_pixels() * shape.taps()).max(1) as f64
+}
+
+/// Whether the transformed weight stays in the cache beside a block's tiles.
+fn in_cache<T>(side: usize, shape: &ConvolutionShape) -> bool {
+    side * side * shape.input_channels * shape.output_channels * size_of::<T>() <= WEIGHT_BYTES
 }
 
 /// The length of the working memory that a pass needs.
@@ -125,7 +133,8 @@ impl<const SIDE: usize> Cut<SIDE> {
         let tiles = Tiles::new(shape);
         let panels = Panels::new::<T>(isa, shape.output_channels);
         let per_tile = Tiles::<SIDE>::FREQUENCIES * (shape.input_channels + panels.panel(0).2);
-        let blocks = Blocks::new::<T>(&tiles.grid, BLOCK_BYTES / size_of::<T>() / per_tile);
+        let bytes = if in_cache::<T>(SIDE, shape) { BLOCK_BYTES } else { LARGE_BLOCK_BYTES };
+        let blocks = Blocks::new::<T>(&tiles.grid, bytes / size_of::<T>() / per_tile);
         let units = blocks.count(&tiles.grid).max(1);
         let panel_parts = (TASKS / 2).div_ceil(units).min(panels.count());
         Cut { tiles, blocks, panels, panel_parts }
@@ -150,8 +159,16 @@ impl<const SIDE: usize> Cut<SIDE> {
 
     /// The length of the transformed weight.
     fn transformed(&self) -> usize {
-        let rows = Tiles::<SIDE>::FREQUENCIES * self.tiles.grid.input_channels;
-        rows * self.panels.packed_columns()
+        let (start, frequency) = self.transformed_panel(self.panels.count() - 1);
+        start + Tiles::<SIDE>::FREQUENCIES * frequency
+    }
+
+    /// Where a panel of the transformed weight begins, and the distance of its frequencies.
+    fn transformed_panel(&self, panel: usize) -> (usize, usize) {
+        let rows = self.tiles.grid.input_channels;
+        let (column, _, width) = self.panels.panel(panel);
+        let start = Tiles::<SIDE>::FREQUENCIES * (rows * column + panel * ALIGNMENT);
+        (start, rows * width + ALIGNMENT)
     }
 
     /// Lengths of a task's copy of the input, its transformed tiles, the products of a panel, and the
@@ -194,11 +211,12 @@ impl<const SIDE: usize> Cut<SIDE> {
             let first = row_part * WEIGHT_ROWS;
             let count = WEIGHT_ROWS.min(rows - first);
             let from = column * rows * taps * taps + first * width;
-            let to = column * rows * Tiles::<SIDE>::FREQUENCIES + first * width;
+            let (start, frequency) = self.transformed_panel(panel);
+            let start = [from, start + first * width];
             let size = [taps, count * taps];
-            let strip = Strip { start: [from, to], step: [width; 2], count, size };
-            let (from, to) = ([taps * rows * width, rows * width], rows * width);
-            let to = (&parts, Tiles::<SIDE>::frequencies(to));
+            let strip = Strip { start, step: [width; 2], count, size };
+            let from = [taps * rows * width, rows * width];
+            let to = (&parts, Tiles::<SIDE>::frequencies(frequency));
             let (kind, strips) = (Kind::Kernel(taps), std::iter::once(strip));
             // SAFETY: tasks have different panels or rows, and `Parallel` runs each once.
             unsafe {
@@ -242,13 +260,13 @@ fn forward<T: Float, const SIDE: usize>(
         for panel in panels {
             let (channel, columns, width) = cut.panels.panel(panel);
             let size = shape.input_channels * width;
-            let start = channel * shape.input_channels * Tiles::<SIDE>::FREQUENCIES;
+            let (start, distance) = cut.transformed_panel(panel);
             let stride = Tiles::<SIDE>::frequency(tiles, width);
             let parts = Parts::new(&mut *products);
             for index in 0..Tiles::<SIDE>::FREQUENCIES {
                 let data = &vectors[index * frequency..];
                 let left = Left { data, row: shape.input_channels, step: 1, stretches: &depth };
-                let panel = &transformed[start + index * size..][..size];
+                let panel = &transformed[start + index * distance..][..size];
                 let place = (index * stride, columns);
                 // SAFETY: the products are this task's, and computed one after another.
                 let mut c = unsafe { Block::new(&parts, width, (0, tiles), place) };

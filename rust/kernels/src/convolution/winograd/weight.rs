@@ -5,9 +5,9 @@
 use super::super::ConvolutionShape;
 use super::super::direct::{Blocks, Input, Part, add_parts, in_order, pack_gradient};
 use super::super::units::{TASKS, for_each_unit};
-use super::ALIGNMENT;
 use super::tiles::Tiles;
 use super::transform::{Finish, Kind, Strip, transform};
+use super::{ALIGNMENT, in_cache};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
@@ -16,9 +16,16 @@ use smallvec::smallvec;
 
 /// Bytes of a block's transformed tiles: large, since each block reads and writes all sums.
 const BLOCK_BYTES: usize = 960 * 1024;
+/// The same if the sums do not stay in the cache.
+const LARGE_BLOCK_BYTES: usize = 4800 * 1024;
 
 /// Parts of the blocks at most: each has sums of its own, which are added at the end.
 const PARTS: usize = TASKS / 2;
+/// Bytes of all parts' sums, unless those of two parts are more.
+const SUMS_BYTES: usize = 4 * 1024 * 1024;
+/// Units of work at least, if there are as many panels: few parts are cut into panels too, though each
+/// unit then transforms the input for itself.
+const UNITS: usize = 4;
 
 /// Transformed tiles, and the distance of their frequencies.
 type ByFrequency<'a, T> = (&'a [T], usize);
@@ -29,6 +36,7 @@ struct Cut<const SIDE: usize> {
     blocks: Blocks,
     panels: Panels,
     parts: usize,
+    panel_parts: usize,
 }
 
 impl<const SIDE: usize> Cut<SIDE> {
@@ -36,15 +44,24 @@ impl<const SIDE: usize> Cut<SIDE> {
         let tiles = Tiles::new(shape);
         let panels = Panels::new::<T>(isa, shape.output_channels);
         let per_tile = Tiles::<SIDE>::FREQUENCIES * (shape.input_channels + panels.panel(0).2);
-        let blocks = Blocks::new::<T>(&tiles.grid, BLOCK_BYTES / size_of::<T>() / per_tile);
-        let parts = blocks.count(&tiles.grid).clamp(1, PARTS);
-        Cut { tiles, blocks, panels, parts }
+        let bytes = if in_cache::<T>(SIDE, shape) { BLOCK_BYTES } else { LARGE_BLOCK_BYTES };
+        let blocks = Blocks::new::<T>(&tiles.grid, bytes / size_of::<T>() / per_tile);
+        let channels = shape.input_channels * shape.output_channels;
+        let sums = Tiles::<SIDE>::FREQUENCIES * channels * size_of::<T>();
+        let parts = (SUMS_BYTES / sums).clamp(2, PARTS).min(blocks.count(&tiles.grid).max(1));
+        let panel_parts = UNITS.div_ceil(parts).min(panels.count());
+        Cut { tiles, blocks, panels, parts, panel_parts }
+    }
+
+    /// Where the sums of a frequency begin, as a row; one is left between frequencies, which would
+    /// else fall on the same places of the cache.
+    fn first_row(&self, frequency: usize) -> usize {
+        frequency * (self.tiles.grid.input_channels + 1)
     }
 
     /// Elements of a part's sums.
     fn sums(&self) -> usize {
-        let grid = &self.tiles.grid;
-        Tiles::<SIDE>::FREQUENCIES * grid.input_channels * grid.output_channels
+        self.first_row(Tiles::<SIDE>::FREQUENCIES) * self.tiles.grid.output_channels
     }
 
     /// Elements of the gradient by tap.
@@ -82,7 +99,7 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     shape: &ConvolutionShape,
 ) -> usize {
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
-    cut.taps() + cut.parts * (cut.sums() + cut.scratch_per_task())
+    cut.taps() + cut.parts * (cut.sums() + cut.panel_parts * cut.scratch_per_task())
 }
 
 /// See [`super::super::convolution_weight_gradient`].
@@ -108,26 +125,29 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
         let (memory, scratch) = scratch.split_at_mut(memory);
         let (vectors, scratch) = scratch.split_at_mut(vectors);
         let (pixels, gradients) = scratch.split_at_mut(pixels);
-        // SAFETY: units have different parts of the sums, and each is run once.
-        let sums = unsafe { parts.range(unit * cut.sums(), cut.sums()) };
+        let (own, panel_part) = (unit / cut.panel_parts, unit % cut.panel_parts);
+        let panel = |part: usize| part * cut.panels.count() / cut.panel_parts;
         let boundary = |part: usize| part * blocks / cut.parts;
-        for block in boundary(unit)..boundary(unit + 1) {
+        for block in boundary(own)..boundary(own + 1) {
             let part = cut.blocks.part(grid, block);
             let input = Input::new(isa, grid, 0, &part, input, memory);
             let frequency =
                 Tiles::<SIDE>::frequency(part.images.len() * part.pixels(), grid.input_channels);
             cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
-            for panel in 0..cut.panels.count() {
+            for panel in panel(panel_part)..panel(panel_part + 1) {
                 let memory = (&mut *pixels, &mut *gradients);
                 let stride =
                     cut.transform_gradient(isa, shape, &part, panel, output_gradient, memory);
-                let accumulate = block > boundary(unit);
+                let accumulate = block > boundary(own);
                 let operands = [(&*vectors, frequency), (&*gradients, stride)];
-                cut.multiply(isa, &part, panel, operands, accumulate, sums);
+                let sums = (&parts, own * cut.sums());
+                // SAFETY: units have different parts or panels, and each is run once.
+                unsafe { cut.multiply(isa, &part, panel, operands, accumulate, sums) };
             }
         }
     };
-    for_each_unit(parallel, cut.parts, scratch, cut.scratch_per_task(), &unit);
+    let units = cut.parts * cut.panel_parts;
+    for_each_unit(parallel, units, scratch, cut.scratch_per_task(), &unit);
     let sums = add_parts(isa, parallel, sums, cut.sums());
     cut.inverse(isa, parallel, sums, by_tap);
     in_order(parallel, shape, by_tap, weight_gradient);
@@ -180,29 +200,31 @@ impl<const SIDE: usize> Cut<SIDE> {
         frequency
     }
 
-    /// Adds the products of a block to a panel of the sums.
-    fn multiply<T: Float>(
+    /// Adds the products of a block to a panel of the sums, which begin at the given element.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the panel's columns of these sums meanwhile.
+    unsafe fn multiply<T: Float>(
         &self,
         isa: Isa,
         part: &Part,
         panel: usize,
         [(vectors, frequency), (gradients, stride)]: [ByFrequency<T>; 2],
         accumulate: bool,
-        sums: &mut [T],
+        (sums, start): (&Parts<T>, usize),
     ) {
         let grid = &self.tiles.grid;
         let (inputs, outputs) = (grid.input_channels, grid.output_channels);
         let (column, columns, width) = self.panels.panel(panel);
         let tiles = part.images.len() * part.pixels();
         let depth = Stretches::new(smallvec![0], tiles);
-        let sums = Parts::new(sums);
         for index in 0..Tiles::<SIDE>::FREQUENCIES {
             let gradients = &gradients[index * stride..][..tiles * width];
             let data = &vectors[index * frequency..];
             let left = Left { data, row: 1, step: inputs, stretches: &depth };
-            let rows = (index * inputs, inputs);
-            // SAFETY: the blocks are computed one after another.
-            let mut c = unsafe { Block::new(&sums, outputs, rows, (column, columns)) };
+            let (rows, columns) = ((self.first_row(index), inputs), (start + column, columns));
+            // SAFETY: the blocks are computed one after another, and the caller promises the rest.
+            let mut c = unsafe { Block::new(sums, outputs, rows, columns) };
             multiply(isa, self.panels, left, gradients, accumulate, &mut c);
         }
     }
@@ -216,7 +238,7 @@ impl<const SIDE: usize> Cut<SIDE> {
         parallel.for_each(inputs, &|row| {
             let start = [row * outputs; 2];
             let strip = Strip { start, step: [0; 2], count: 1, size: [taps; 2] };
-            let from = (sums, Tiles::<SIDE>::frequencies(distance));
+            let from = (sums, Tiles::<SIDE>::frequencies(self.first_row(1) * outputs));
             let to = (&parts, [taps * distance, distance]);
             let (kind, strips) = (Kind::Inverse(taps), std::iter::once(strip));
             // SAFETY: tasks have different rows, and `Parallel` runs each once.
