@@ -48,11 +48,11 @@ def test_a_plan_names_the_steps_the_algorithms_and_the_fusions():
 
 def test_a_plan_is_that_of_the_settings_and_of_the_declared_shapes():
     @flow.global_function()
-    def job(x: tp.Numpy.Placeholder((None, 16, 8, 8))) -> tp.Numpy:
+    def job(x: tp.Numpy.Placeholder((None, 16, 32, 32))) -> tp.Numpy:
         return flow.layers.conv2d(x, 16, 3, padding="SAME", name="conv")
 
-    assert " by winograd6 (input0:float32x1024" in job.plan()
+    assert " by winograd6 (input0:float32x16384" in job.plan()
     flow.config.convolution_algorithm("direct")
-    assert " by direct (input0:float32x1024" in job.plan()
-    job(np.zeros((2, 16, 8, 8), np.float32))
-    assert " by direct (input0:float32x1024" in job.plan()
+    assert " by direct (input0:float32x16384" in job.plan()
+    job(np.zeros((2, 16, 32, 32), np.float32))
+    assert " by direct (input0:float32x16384" in job.plan()
