@@ -255,8 +255,9 @@ def _heading(command: str, rounds: int) -> str:
             "",
             f"Medians over {rounds} rounds in which all engines took turns. `flowrs is 2.00x` means"
             " that it takes half the time (the median over rounds of the two times' ratio). Files "
-            "lie in memory when they are opened, since each was opened just before; saves are durable, "
-            "and a library that does not flush its file has it flushed after it. Every value was compared first.",
+            "lie in memory when they are opened, since each was opened just before; saves are "
+            "durable, and a library that does not flush its file has it flushed after it. Every "
+            "value was compared first.",
             "",
             markdown_table([["fact", "value"], *([name, value] for name, value in facts.items())]),
         ]
