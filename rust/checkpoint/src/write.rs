@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::checksum::{Checksum, Hasher};
-use crate::data::{CACHED, Data, PIECE};
+use crate::data::{Data, PIECE};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::names;
@@ -16,6 +16,10 @@ use crate::storage::Storage;
 
 /// From how many bytes on the disk is told to begin with the end of a file.
 const FLUSHED: usize = 1 << 20;
+
+/// Bytes that are hashed and then written at once, before they leave the cache. What is written at once
+/// the system keeps in large pages, of which a mapping needs fewer.
+const WRITTEN: usize = 1 << 20;
 
 /// Files and directories that a save has made; directories follow those that they are in.
 #[derive(Debug, Default)]
@@ -266,7 +270,7 @@ impl Writer<'_> {
         let flush = self.options.durability == Durability::Full;
         let pieces = |write: &mut dyn FnMut(&[u8]) -> Result<()>| {
             data.for_each_piece(|piece| match &mut hasher {
-                Some(hasher) => piece.chunks(CACHED).try_for_each(|part| {
+                Some(hasher) => piece.chunks(WRITTEN).try_for_each(|part| {
                     hasher.update(part);
                     write(part)
                 }),
