@@ -40,9 +40,11 @@ def test_the_arena_is_little_larger_than_what_is_alive_at_once(model, monkeypatc
 def test_a_plan_names_the_steps_the_algorithms_and_the_fusions():
     text = train_job_of(0.0).plan()
     assert re.search(
-        r"^conv2-activation +convolution\[.*\+bias, \+relu\] by winograd8 ", text, re.M
+        r"^MaxPool2D_1 +convolution\[.*\+bias, \+relu, \+max_pool .*\] by winograd8 ",
+        text,
+        re.M,
     )
-    assert re.search(r"^conv1-activation +convolution\[.*\+bias, \+relu\] by direct ", text, re.M)
+    assert re.search(r"^MaxPool2D_0 +convolution\[.*\+max_pool .*\] by direct ", text, re.M)
     assert "relu into convolution: conv2-activation\n" in text
 
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use flowrs_kernels::convolution::{
-    ConvolutionShape, Pass, choose, convolution, convolution_input_gradient,
+    ConvolutionShape, Pass, Source, Target, choose, convolution, convolution_input_gradient,
     convolution_weight_gradient, scratch_elements,
 };
 use flowrs_kernels::{Isa, Layout, Parallel, Serial};
@@ -115,7 +115,7 @@ fn rate(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> [(f64, f64); 2] {
     let mut y = numbers(shape.output_elements());
     let bias = numbers(shape.output_channels);
     let algorithm = choose::<f32>(pass, shape, &[], 12.0);
-    let mut scratch = vec![0f32; scratch_elements::<f32>(isa, algorithm, pass, shape)];
+    let mut scratch = vec![0f32; scratch_elements::<f32>(isa, algorithm, pass, shape, false)];
     let scratch = &mut scratch[..];
     let mut times: [Vec<f64>; 2] = Default::default();
     for _ in 0..30 {
@@ -131,15 +131,19 @@ fn rate(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> [(f64, f64); 2] {
                     &w,
                     Some(&bias),
                     true,
-                    &mut y,
+                    Target::Array(&mut y),
                     scratch,
                 ),
-                Pass::InputGradient => convolution_input_gradient(
-                    isa, parallel, algorithm, shape, &y, &w, &mut x, scratch,
-                ),
-                Pass::WeightGradient => convolution_weight_gradient(
-                    isa, parallel, algorithm, shape, &x, &y, &mut w, scratch,
-                ),
+                Pass::InputGradient => {
+                    let y = Source::Array(&y);
+                    let x = &mut x;
+                    convolution_input_gradient(isa, parallel, algorithm, shape, y, &w, x, scratch);
+                }
+                Pass::WeightGradient => {
+                    let y = Source::Array(&y);
+                    let w = &mut w;
+                    convolution_weight_gradient(isa, parallel, algorithm, shape, &x, y, w, scratch);
+                }
             }
             times.push(start.elapsed().as_secs_f64());
         }

@@ -71,6 +71,14 @@ impl<'a, T> Parts<'a, T> {
         self.pointer
     }
 
+    /// The same memory as elements of another type.
+    ///
+    /// # Safety
+    /// Both types have the same size and alignment, and all bytes of one are an element of the other.
+    pub(crate) unsafe fn cast<U>(&self) -> Parts<'a, U> {
+        Parts { pointer: self.pointer.cast(), length: self.length, lifetime: PhantomData }
+    }
+
     /// The elements `start..start + length`.
     ///
     /// # Safety

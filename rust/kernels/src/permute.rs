@@ -1,8 +1,9 @@
 //! Moving elements without changing them.
 
+use crate::gemm::{Block, Matrix, transpose_to};
 use crate::parallel::Parts;
 use crate::shape::{Sizes, contiguous_strides, element_count, extent, offset};
-use crate::{Element, Parallel};
+use crate::{Element, Isa, Parallel};
 use smallvec::SmallVec;
 
 /// Side of the squares in which a transposition goes: both sides' cache lines are used whole.
@@ -123,6 +124,19 @@ fn merge(shape: &[usize], from: &[usize], to: &[usize]) -> Axes {
 
 /// Copies the plane that `across` and `inner` span; its output begins at `target`.
 fn copy_plane<T: Element>(input: &[T], across: Axis, inner: Axis, parts: &Parts<T>, target: usize) {
+    if size_of::<T>() == size_of::<f32>() && across.from == 1 && inner.to == 1 {
+        // SAFETY: any four bytes are a float, and elements of this size are aligned as one.
+        let input = unsafe { std::slice::from_raw_parts(input.as_ptr().cast(), input.len()) };
+        let matrix = Matrix::<f32>::new(input, inner.size, across.size, inner.from, 1);
+        // SAFETY: as above.
+        let parts = unsafe { parts.cast::<f32>() };
+        let place = ((0, across.size), (target, inner.size));
+        // SAFETY: the output's elements do not overlap (checked by `merge`), so neither do rows, which
+        // each belong to one task.
+        let mut block = unsafe { Block::new(&parts, across.to, place.0, place.1) };
+        // Moved elements are the same with all instructions.
+        return transpose_to(Isa::detect(), matrix, &mut block);
+    }
     for row in (0..across.size).step_by(SIDE) {
         let rows = SIDE.min(across.size - row);
         // A row that is contiguous on both sides is copied whole.

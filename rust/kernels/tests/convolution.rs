@@ -5,8 +5,11 @@ mod common;
 use common::guard::{on_both_sides, place_by};
 use common::{Bits, Numbers, Reverse, Threads};
 use flowrs_kernels::convolution::{
-    Algorithm, ConvolutionShape, Pass, choose, convolution, convolution_input_gradient,
-    convolution_weight_gradient, naive, scratch_elements,
+    Algorithm, ConvolutionShape, Pass, Source, Target, choose, convolution,
+    convolution_input_gradient, convolution_weight_gradient, naive, scratch_elements,
+};
+use flowrs_kernels::pooling::{
+    MaxPooled, MaxUnpooled, Maxima, PoolingShape, max_pool, max_pool_gradient,
 };
 use flowrs_kernels::{Element, Float, Isa, Layout, Parallel, Serial};
 use proptest::prelude::*;
@@ -206,8 +209,11 @@ where
     for isa in Isa::available() {
         for algorithm in ALGORITHMS {
             // Old content of any memory must not matter.
-            let scratch = |pass| {
-                vec![T::from_f64(f64::NAN); scratch_elements::<T>(isa, algorithm, pass, shape)]
+            let scratch = |pass, pooled| {
+                vec![
+                    T::from_f64(f64::NAN);
+                    scratch_elements::<T>(isa, algorithm, pass, shape, pooled)
+                ]
             };
             let unset = |count: usize| vec![T::from_f64(f64::NAN); count];
             let name = |pass: &str| format!("{isa:?} {algorithm:?} {pass}");
@@ -217,7 +223,7 @@ where
             };
             if algorithm.supports(Pass::Forward, shape) {
                 let got = same_bits(case.seed, |parallel| {
-                    let (mut y, mut scratch) = (unset(dy.len()), scratch(Pass::Forward));
+                    let (mut y, mut scratch) = (unset(dy.len()), scratch(Pass::Forward, false));
                     convolution(
                         isa,
                         parallel,
@@ -227,7 +233,7 @@ where
                         &w,
                         bias,
                         case.relu,
-                        &mut y,
+                        Target::Array(&mut y),
                         &mut scratch,
                     );
                     y
@@ -236,13 +242,14 @@ where
             }
             if algorithm.supports(Pass::InputGradient, shape) {
                 let got = same_bits(case.seed, |parallel| {
-                    let (mut dx, mut scratch) = (unset(x.len()), scratch(Pass::InputGradient));
+                    let (mut dx, mut scratch) =
+                        (unset(x.len()), scratch(Pass::InputGradient, false));
                     convolution_input_gradient(
                         isa,
                         parallel,
                         algorithm,
                         shape,
-                        &dy,
+                        Source::Array(&dy),
                         &w,
                         &mut dx,
                         &mut scratch,
@@ -253,14 +260,15 @@ where
             }
             if algorithm.supports(Pass::WeightGradient, shape) {
                 let got = same_bits(case.seed, |parallel| {
-                    let (mut dw, mut scratch) = (unset(w.len()), scratch(Pass::WeightGradient));
+                    let (mut dw, mut scratch) =
+                        (unset(w.len()), scratch(Pass::WeightGradient, false));
                     convolution_weight_gradient(
                         isa,
                         parallel,
                         algorithm,
                         shape,
                         &x,
-                        &dy,
+                        Source::Array(&dy),
                         &mut dw,
                         &mut scratch,
                     );
@@ -366,16 +374,18 @@ fn gradients_are_adjoint() {
                 (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
             let algorithm = |pass| choose::<f64>(pass, shape, &[], 12.0);
             let scratch =
-                |pass| vec![0.0; scratch_elements::<f64>(isa, algorithm(pass), pass, shape)];
+                |pass| vec![0.0; scratch_elements::<f64>(isa, algorithm(pass), pass, shape, false)];
             let pass = Pass::Forward;
             let (how, scratch_y) = (algorithm(pass), &mut scratch(pass));
-            convolution(isa, &Serial, how, shape, &x, &w, None, false, &mut y, scratch_y);
+            let target = Target::Array(&mut y);
+            convolution(isa, &Serial, how, shape, &x, &w, None, false, target, scratch_y);
             let pass = Pass::InputGradient;
             let (how, scratch_dx) = (algorithm(pass), &mut scratch(pass));
-            convolution_input_gradient(isa, &Serial, how, shape, &dy, &w, &mut dx, scratch_dx);
+            let from = Source::Array(&dy);
+            convolution_input_gradient(isa, &Serial, how, shape, from, &w, &mut dx, scratch_dx);
             let pass = Pass::WeightGradient;
             let (how, scratch_dw) = (algorithm(pass), &mut scratch(pass));
-            convolution_weight_gradient(isa, &Serial, how, shape, &x, &dy, &mut dw, scratch_dw);
+            convolution_weight_gradient(isa, &Serial, how, shape, &x, from, &mut dw, scratch_dw);
             let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
             let (forward, input, weight) = (dot(&y, &dy), dot(&x, &dx), dot(&w, &dw));
             let scale = 1e-11 * (dot(&y, &y) * dot(&dy, &dy)).sqrt();
@@ -396,9 +406,9 @@ fn nan_and_infinity_reach_the_output() {
             // Winograd's tiles spread them over their pixels.
             for algorithm in &ALGORITHMS[..3] {
                 let algorithm = *algorithm;
-                let length = scratch_elements::<f32>(isa, algorithm, Pass::Forward, &shape);
-                let scratch = &mut vec![0.0; length];
-                convolution(isa, &Serial, algorithm, &shape, &x, &w, None, true, &mut y, scratch);
+                let length = scratch_elements::<f32>(isa, algorithm, Pass::Forward, &shape, false);
+                let (scratch, to) = (&mut vec![0.0; length], Target::Array(&mut y));
+                convolution(isa, &Serial, algorithm, &shape, &x, &w, None, true, to, scratch);
                 assert!(
                     y.iter().all(|y| y.to_bits() == expected.to_bits()),
                     "{algorithm:?}: {y:?}"
@@ -442,5 +452,159 @@ fn too_little_working_memory_is_refused() {
     let shape = square(1, [8, 8, 1], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
     let (x, w, mut y) = ([0f32; 200], [0f32; 576], [0f32; 200]);
     let isa = Isa::detect();
-    convolution(isa, &Serial, Algorithm::Im2col, &shape, &x, &w, None, false, &mut y, &mut []);
+    let to = Target::Array(&mut y);
+    convolution(isa, &Serial, Algorithm::Im2col, &shape, &x, &w, None, false, to, &mut []);
+}
+
+/// A pool of the output of a convolution.
+fn pool_of(shape: &ConvolutionShape, window: usize, stride: usize, padding: usize) -> PoolingShape {
+    let along = |size: usize| (size + padding).saturating_sub(window) / stride + 1;
+    let wide = |size: usize, one: bool| if one { 1 } else { size };
+    let single = shape.output.map(|size| size == 1);
+    PoolingShape::new(
+        shape.batch,
+        shape.output_channels,
+        shape.output,
+        single.map(|one| wide(window, one)),
+        single.map(|one| wide(stride, one)),
+        single.map(|one| if one { 0 } else { padding }),
+        std::array::from_fn(|axis| if single[axis] { 1 } else { along(shape.output[axis]) }),
+        Layout::ChannelsLast,
+    )
+    .expect("a pool that fits")
+}
+
+/// Whether the three passes were found to take the pool along: bits as with the pool apart.
+fn check_pooled<T: Float>(case: &Case, pool: &PoolingShape) -> [bool; 3]
+where
+    Vec<T>: Bits,
+{
+    let shape = &case.shape;
+    let mut numbers = Numbers::new(case.seed);
+    let mut fill = |count: usize| -> Vec<T> { (0..count).map(|_| numbers.next().cast()).collect() };
+    let pooled_count = pool.batch * pool.channels * pool.output.iter().product::<usize>();
+    let (x, w) = (fill(shape.input_elements()), fill(shape.weight_elements()));
+    let (dy, bias) = (fill(pooled_count), fill(shape.output_channels));
+    let bias = case.bias.then_some(&bias[..]);
+    let mut found = [false; 3];
+    let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
+    for isa in Isa::available() {
+        for algorithm in ALGORITHMS {
+            let unset = |count: usize| vec![T::from_f64(f64::NAN); count];
+            let scratch =
+                |pass, pooled| unset(scratch_elements::<T>(isa, algorithm, pass, shape, pooled));
+            let forward = |parallel: &dyn Parallel, output: Target<T>| {
+                let scratch = &mut scratch(Pass::Forward, matches!(output, Target::Pooled(_)));
+                let relu = case.relu;
+                convolution(isa, parallel, algorithm, shape, &x, &w, bias, relu, output, scratch);
+            };
+            let to_input = |parallel: &dyn Parallel, dy: Source<T>| {
+                let pooled = matches!(dy, Source::Unpooled(_));
+                let (mut dx, mut scratch) = (unset(x.len()), scratch(Pass::InputGradient, pooled));
+                let (to, scratch) = (&mut dx[..], &mut scratch);
+                convolution_input_gradient(isa, parallel, algorithm, shape, dy, &w, to, scratch);
+                dx
+            };
+            let to_weight = |parallel: &dyn Parallel, dy: Source<T>| {
+                let pooled = matches!(dy, Source::Unpooled(_));
+                let (mut dw, mut scratch) = (unset(w.len()), scratch(Pass::WeightGradient, pooled));
+                let (to, scratch) = (&mut dw[..], &mut scratch);
+                convolution_weight_gradient(isa, parallel, algorithm, shape, &x, dy, to, scratch);
+                dw
+            };
+            let positions: Vec<u8> = {
+                let mut positions = vec![0; pooled_count];
+                let any = fill_positions(pool, case.seed);
+                positions.copy_from_slice(&any);
+                positions
+            };
+            let mut unpooled = unset(shape.output_elements());
+            let maxima = Maxima::Positions(&positions);
+            max_pool_gradient(isa, &Serial, pool, maxima, &dy, &mut unpooled);
+            let fused = MaxUnpooled::new(pool, &positions, &dy);
+            for (index, pass) in passes.into_iter().enumerate() {
+                if !algorithm.supports(pass, shape) || !algorithm.pools::<T>(isa, pass, shape) {
+                    continue;
+                }
+                found[index] = true;
+                let name = format!("{isa:?} {algorithm:?} {pass:?} {shape:?} {pool:?}");
+                match pass {
+                    Pass::Forward => {
+                        let mut whole = unset(shape.output_elements());
+                        forward(&Serial, Target::Array(&mut whole));
+                        let (mut y, mut argmax) = (unset(pooled_count), vec![0; pooled_count]);
+                        max_pool(isa, &Serial, pool, &whole, &mut y, Some(&mut argmax));
+                        let got = same_bits(case.seed, |parallel| {
+                            let (mut y, mut argmax) = (unset(pooled_count), vec![7; pooled_count]);
+                            let target = MaxPooled::new(pool, &mut y, Some(&mut argmax));
+                            forward(parallel, Target::Pooled(target));
+                            assert_eq!(argmax.len(), pooled_count);
+                            y.extend(
+                                argmax.iter().map(|position| f64::from(*position).cast::<T>()),
+                            );
+                            y
+                        });
+                        y.extend(argmax.iter().map(|position| f64::from(*position).cast::<T>()));
+                        assert_eq!(got.bits(), y.bits(), "{name}");
+                    }
+                    Pass::InputGradient => {
+                        let want = to_input(&Serial, Source::Array(&unpooled));
+                        let got = same_bits(case.seed, |parallel| {
+                            to_input(parallel, Source::Unpooled(&fused))
+                        });
+                        assert_eq!(got.bits(), want.bits(), "{name}");
+                    }
+                    Pass::WeightGradient => {
+                        let want = to_weight(&Serial, Source::Array(&unpooled));
+                        let got = same_bits(case.seed, |parallel| {
+                            to_weight(parallel, Source::Unpooled(&fused))
+                        });
+                        assert_eq!(got.bits(), want.bits(), "{name}");
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Positions of maxima as a pool of some numbers finds them.
+fn fill_positions(pool: &PoolingShape, seed: u64) -> Vec<u8> {
+    let pixels = pool.input.iter().product::<usize>();
+    let x = Numbers::new(seed ^ 1).f64s(pool.batch * pool.channels * pixels);
+    let count = pool.batch * pool.channels * pool.output.iter().product::<usize>();
+    let (mut y, mut positions) = (vec![0.0; count], vec![0; count]);
+    max_pool(Isa::detect(), &Serial, pool, &x, &mut y, Some(&mut positions));
+    positions
+}
+
+fn channels_last(case: Case) -> Case {
+    Case { shape: ConvolutionShape { output_layout: Layout::ChannelsLast, ..case.shape }, ..case }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn pools_go_along_with_convolutions(
+        case in prop_oneof![cases(), tiled_cases()],
+        window in 1usize..4,
+        stride in 1usize..4,
+        padding in 0usize..2,
+    ) {
+        let _placed = place_by(case.seed);
+        let case = channels_last(case);
+        let pool = pool_of(&case.shape, window.max(padding + 1), stride, padding);
+        check_pooled::<f32>(&case, &pool);
+        check_pooled::<f64>(&case, &pool);
+    }
+}
+
+#[test]
+fn pools_go_along_with_the_convolutions_of_a_lenet() {
+    for (channels, size) in [([1, 32, 1], 28), ([32, 64, 1], 14)] {
+        let shape = square(20, channels, size, [5, 1, 1, 2], Layout::ChannelsLast);
+        let case = Case { shape, bias: true, relu: true, seed: 16 };
+        assert_eq!(check_pooled::<f32>(&case, &pool_of(&shape, 2, 2, 0)), [true; 3]);
+    }
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::Numbers;
 use flowrs_kernels::convolution::{
-    Algorithm, ConvolutionShape, Pass, convolution, convolution_input_gradient,
+    Algorithm, ConvolutionShape, Pass, Source, Target, convolution, convolution_input_gradient,
     convolution_weight_gradient, naive, scratch_elements,
 };
 use flowrs_kernels::{Element, Float, Isa, Layout, Serial};
@@ -67,11 +67,12 @@ impl Case {
     fn run(&self, isa: Isa, algorithm: Algorithm, pass: Pass) -> Vec<f32> {
         let (shape, parallel) = (&self.shape, &Serial);
         let (x, w, dy) = (&self.input, &self.weight, &self.output_gradient);
-        let scratch = &mut vec![0.0; scratch_elements::<f32>(isa, algorithm, pass, shape)];
+        let scratch = &mut vec![0.0; scratch_elements::<f32>(isa, algorithm, pass, shape, false)];
         let mut result = vec![0.0; self.length(pass)];
-        let to = &mut result;
+        let (to, dy) = (&mut result[..], Source::Array(dy));
         match pass {
             Pass::Forward => {
+                let to = Target::Array(to);
                 convolution(isa, parallel, algorithm, shape, x, w, None, false, to, scratch);
             }
             Pass::InputGradient => {

@@ -5,7 +5,7 @@ mod common;
 use common::guard::place_by;
 use common::{Bits, Numbers, Reverse, Threads};
 use flowrs_kernels::pooling::{
-    PoolingShape, avg_pool, avg_pool_gradient, max_pool, max_pool_gradient, naive,
+    Maxima, PoolingShape, avg_pool, avg_pool_gradient, max_pool, max_pool_gradient, naive,
 };
 use flowrs_kernels::{Element, Float, Isa, Layout, Parallel, Serial};
 use proptest::prelude::*;
@@ -124,10 +124,11 @@ where
     let want = (one_nan(y), argmax.clone());
     on_every_isa(seed, without_argmax, &want.0);
     on_every_isa(seed, max, &want);
-    for argmax in [None, Some(&argmax[..])].into_iter().take(1 + usize::from(fits)) {
+    let maxima = [Maxima::Input(&x[..]), Maxima::Positions(&argmax[..])];
+    for maxima in maxima.into_iter().take(1 + usize::from(fits)) {
         let gradient = |isa: Isa, parallel: &dyn Parallel| {
             let mut dx = unset(&x);
-            max_pool_gradient(isa, parallel, shape, &x, argmax, &dy, &mut dx);
+            max_pool_gradient(isa, parallel, shape, maxima, &dy, &mut dx);
             dx
         };
         on_every_isa(seed, gradient, &dx);
@@ -183,7 +184,7 @@ fn of_equal_elements_the_first_is_the_greatest() {
     let (x, dy) = ([1f32, 1.0, f32::NAN, f32::NAN], [1f32, 10.0, 100.0]);
     let (isa, mut y, mut argmax, mut dx) = (Isa::detect(), [0f32; 3], [9u8; 3], [0f32; 4]);
     max_pool(isa, &Serial, &shape, &x, &mut y, Some(&mut argmax));
-    max_pool_gradient(isa, &Serial, &shape, &x, Some(&argmax), &dy, &mut dx);
+    max_pool_gradient(isa, &Serial, &shape, Maxima::Positions(&argmax), &dy, &mut dx);
     assert_eq!((y[0], argmax), (1.0, [0, 1, 0]));
     assert!(y[1].is_nan() && y[2].is_nan());
     assert_eq!(dx, [1.0, 0.0, 110.0, 0.0]);

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use flowrs_kernels::Layout;
-use flowrs_kernels::convolution::{self as kernels, Algorithm, ConvolutionShape, Pass};
+use flowrs_kernels::convolution::{
+    self as kernels, Algorithm, ConvolutionShape, Pass, Source, Target,
+};
+use flowrs_kernels::pooling::{MaxPooled, MaxUnpooled, PoolingShape};
 
 use super::attributes::Attributes;
 use super::layout::{self, ChannelsLast};
 use super::window::Window;
-use super::{Lowering, Op, expect_float, expect_same_dtype, with_float};
+use super::{Lowering, Op, expect_float, expect_same_dtype, pooling, with_float};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::settings::Settings;
@@ -135,6 +138,31 @@ pub struct Fused {
     pub relu: bool,
 }
 
+/// A max pool behind a convolution, or the gradient of one before the convolution's.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// How it moves.
+    pub geometry: pooling::Geometry,
+    /// Whether the positions of the maxima are there.
+    pub positions: bool,
+}
+
+impl Pool {
+    /// The kernel's view of the pool of the output of a convolution.
+    fn shape(
+        &self,
+        convolution: &Geometry,
+        shape: &ConvolutionShape,
+    ) -> Result<PoolingShape, Error> {
+        self.geometry.shape(&convolution.output(shape))
+    }
+}
+
+/// The attribute that shows a pool.
+fn pooled(pool: Option<&Pool>) -> String {
+    pool.map_or(String::new(), |pool| format!(", +max_pool {}", pool.geometry.attributes()))
+}
+
 /// The convolution of an input with a weight.
 #[derive(Clone, Debug)]
 pub struct Convolution {
@@ -142,6 +170,8 @@ pub struct Convolution {
     pub geometry: Geometry,
     /// What follows.
     pub fused: Fused,
+    /// A pool after all that, whose outputs are then the operation's.
+    pub pool: Option<Pool>,
 }
 
 /// The gradient to a convolution's input, from the output's gradient and the weight; by itself,
@@ -150,6 +180,8 @@ pub struct Convolution {
 pub struct ConvolutionInputGradient {
     geometry: Geometry,
     input: Vec<usize>,
+    /// A pool of the output, whose gradient is given instead; its positions are the last input.
+    pub pool: Option<Pool>,
 }
 
 /// The gradient to a convolution's weight, from the input and the output's gradient.
@@ -157,12 +189,27 @@ pub struct ConvolutionInputGradient {
 pub struct ConvolutionWeightGradient {
     geometry: Geometry,
     weight: Vec<usize>,
+    /// As in [`ConvolutionInputGradient`].
+    pub pool: Option<Pool>,
 }
 
 impl Convolution {
     /// Reads the geometry.
     pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
-        Ok(Self { geometry: Geometry::from_attributes(attributes)?, fused: Fused::default() })
+        let geometry = Geometry::from_attributes(attributes)?;
+        Ok(Self { geometry, fused: Fused::default(), pool: None })
+    }
+
+    /// The convolution with a pool behind it, if its kernel can do that.
+    pub(crate) fn with_pool(
+        &self,
+        pool: Pool,
+        inputs: &[&TensorType],
+        settings: Settings,
+    ) -> Option<Self> {
+        let shape = self.geometry.shape(&inputs[0].shape, &inputs[1].shape).ok()?;
+        let can = pools(inputs[0].dtype, settings, Pass::Forward, &shape);
+        (can && self.pool.is_none()).then(|| Self { pool: Some(pool), ..self.clone() })
     }
 }
 
@@ -170,7 +217,33 @@ impl ConvolutionInputGradient {
     /// Reads the geometry and `input_shape`.
     pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
         let geometry = Geometry::from_attributes(attributes)?;
-        Ok(Self { geometry, input: attributes.sizes("input_shape")? })
+        Ok(Self { geometry, input: attributes.sizes("input_shape")?, pool: None })
+    }
+
+    /// The same from the gradient of a pool of the output, if the kernel can do that.
+    pub(crate) fn with_pool(
+        &self,
+        pool: Pool,
+        inputs: &[&TensorType],
+        settings: Settings,
+    ) -> Option<Self> {
+        let shape = self.geometry.shape(&self.input, &inputs[1].shape).ok()?;
+        let can = pools(inputs[0].dtype, settings, Pass::InputGradient, &shape);
+        can.then(|| Self { pool: Some(pool), ..self.clone() })
+    }
+}
+
+impl ConvolutionWeightGradient {
+    /// The same from the gradient of a pool of the output, if the kernel can do that.
+    pub(crate) fn with_pool(
+        &self,
+        pool: Pool,
+        inputs: &[&TensorType],
+        settings: Settings,
+    ) -> Option<Self> {
+        let shape = self.geometry.shape(&inputs[0].shape, &self.weight).ok()?;
+        let can = pools(inputs[0].dtype, settings, Pass::WeightGradient, &shape);
+        can.then(|| Self { pool: Some(pool), ..self.clone() })
     }
 }
 
@@ -196,12 +269,27 @@ fn named(algorithm: Algorithm) -> &'static str {
     }
 }
 
+/// Whether the algorithm for a pass takes a pool along.
+fn pools(dtype: DType, settings: Settings, pass: Pass, shape: &ConvolutionShape) -> bool {
+    choose(dtype, settings, pass, shape).is_ok_and(|algorithm| match dtype {
+        DType::F32 => algorithm.pools::<f32>(settings.isa, pass, shape),
+        DType::F64 => algorithm.pools::<f64>(settings.isa, pass, shape),
+        _ => false,
+    })
+}
+
 /// The working memory that a pass wants.
-fn scratch(lowering: &Lowering<'_>, pass: Pass, shape: &ConvolutionShape) -> Result<usize, Error> {
+fn scratch(
+    lowering: &Lowering<'_>,
+    pass: Pass,
+    shape: &ConvolutionShape,
+    pooled: bool,
+) -> Result<usize, Error> {
     let algorithm = choose(lowering.inputs[0].dtype, lowering.settings, pass, shape)?;
     with_float!(lowering.inputs[0].dtype, T => {
         let isa = lowering.settings.isa;
-        Ok(kernels::scratch_elements::<T>(isa, algorithm, pass, shape) * size_of::<T>())
+        let elements = kernels::scratch_elements::<T>(isa, algorithm, pass, shape, pooled);
+        Ok(elements * size_of::<T>())
     })
 }
 
@@ -213,7 +301,7 @@ impl Op for Convolution {
     fn attributes(&self) -> String {
         let bias = if self.fused.bias { ", +bias" } else { "" };
         let relu = if self.fused.relu { ", +relu" } else { "" };
-        format!("{}{bias}{relu}", self.geometry.attributes())
+        format!("{}{bias}{relu}{}", self.geometry.attributes(), pooled(self.pool.as_ref()))
     }
 
     /// The output has its channels last, for so it is computed; but where each channel is convolved by
@@ -224,7 +312,7 @@ impl Op for Convolution {
         let geometry = self.geometry.with_layouts(Pass::Forward, types, [last, true])?;
         let mut wanted = vec![false; inputs.len()];
         wanted[0] = last;
-        let op = Arc::new(Self { geometry, fused: self.fused });
+        let op = Arc::new(Self { geometry, fused: self.fused, pool: None });
         Some(ChannelsLast { op, inputs: wanted, outputs: vec![true] })
     }
 
@@ -242,7 +330,13 @@ impl Op for Convolution {
             let channels = shape.output_channels;
             return Err(Error::Shape(format!("bias {:?} is not [{channels}]", bias.shape)));
         }
-        Ok(vec![inputs[0].with_shape(self.geometry.output(&shape))])
+        let Some(pool) = &self.pool else {
+            return Ok(vec![inputs[0].with_shape(self.geometry.output(&shape))]);
+        };
+        let pooled = pool.geometry.output(&self.geometry.output(&shape))?;
+        let mut types = vec![inputs[0].with_shape(pooled.clone())];
+        types.extend(pool.positions.then(|| TensorType::new(DType::U8, pooled)));
+        Ok(types)
     }
 
     fn gradient(
@@ -254,9 +348,9 @@ impl Op for Convolution {
         let Some(dy) = dy[0] else { return Ok(vec![None, None]) };
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let (geometry, input) = (self.geometry.clone(), g.ty(x).shape.clone());
-        let dx = g.derive(ConvolutionInputGradient { geometry, input }, &[dy, w])?;
+        let dx = g.derive(ConvolutionInputGradient { geometry, input, pool: None }, &[dy, w])?;
         let (geometry, weight) = (self.geometry.clone(), g.ty(w).shape.clone());
-        let dw = g.derive(ConvolutionWeightGradient { geometry, weight }, &[x, dy])?;
+        let dw = g.derive(ConvolutionWeightGradient { geometry, weight, pool: None }, &[x, dy])?;
         Ok(vec![Some(dx), Some(dw)])
     }
 
@@ -267,17 +361,24 @@ impl Op for Convolution {
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
-        scratch(lowering, Pass::Forward, &shape)
+        scratch(lowering, Pass::Forward, &shape, self.pool.is_some())
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
         let algorithm = choose(lowering.inputs[0].dtype, lowering.settings, Pass::Forward, &shape)?;
         let (isa, fused) = (lowering.settings.isa, self.fused);
+        let pool = self.pool.as_ref().map(|pool| pool.shape(&self.geometry, &shape)).transpose()?;
+        let positions = self.pool.as_ref().is_some_and(|pool| pool.positions);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let bias = fused.bias.then(|| step.input::<T>(2));
             let (x, w) = (step.input::<T>(0), step.input::<T>(1));
             let (y, scratch) = (step.output::<T>(0), step.scratch::<T>());
+            let positions = positions.then(|| step.output::<u8>(1));
+            let y = match &pool {
+                Some(pool) => Target::Pooled(MaxPooled::new(pool, y, positions)),
+                None => Target::Array(y),
+            };
             let parallel = step.parallel();
             kernels::convolution(
                 isa, parallel, algorithm, &shape, x, w, bias, fused.relu, y, scratch,
@@ -296,20 +397,23 @@ impl Op for ConvolutionInputGradient {
         let types = Types { input: &self.input, weight: &inputs[1].shape };
         let last = there[0] || self.geometry.wants_channels_last(types);
         let geometry = self.geometry.with_layouts(Pass::InputGradient, types, [true, last])?;
-        let op = Arc::new(Self { geometry, input: layout::last(&self.input) });
+        let op = Arc::new(Self { geometry, input: layout::last(&self.input), pool: None });
         Some(ChannelsLast { op, inputs: vec![last, false], outputs: vec![true] })
     }
 
     fn attributes(&self) -> String {
-        self.geometry.attributes()
+        format!("{}{}", self.geometry.attributes(), pooled(self.pool.as_ref()))
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        let [dy, w] = super::expect_inputs(inputs)?;
-        expect_float(&dy, "the input")?;
-        expect_same_dtype(&dy, &w)?;
+        let (dy, w) = (inputs[0], inputs[1]);
+        expect_float(dy, "the input")?;
+        expect_same_dtype(dy, w)?;
         let shape = self.geometry.shape(&self.input, &w.shape)?;
-        let output = self.geometry.output(&shape);
+        let output = match &self.pool {
+            None => self.geometry.output(&shape),
+            Some(pool) => pool.geometry.output(&self.geometry.output(&shape))?,
+        };
         match dy.shape == output {
             true => Ok(vec![dy.with_shape(self.input.clone())]),
             false => Err(Error::Shape(format!(
@@ -328,9 +432,9 @@ impl Op for ConvolutionInputGradient {
         let Some(ddx) = dy[0] else { return Ok(vec![None, None]) };
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let (geometry, fused) = (self.geometry.clone(), Fused::default());
-        let dx = g.derive(Convolution { geometry, fused }, &[ddx, w])?;
+        let dx = g.derive(Convolution { geometry, fused, pool: None }, &[ddx, w])?;
         let (geometry, weight) = (self.geometry.clone(), g.ty(w).shape.clone());
-        let dw = g.derive(ConvolutionWeightGradient { geometry, weight }, &[ddx, x])?;
+        let dw = g.derive(ConvolutionWeightGradient { geometry, weight, pool: None }, &[ddx, x])?;
         Ok(vec![Some(dx), Some(dw)])
     }
 
@@ -341,7 +445,7 @@ impl Op for ConvolutionInputGradient {
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
         let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
-        scratch(lowering, Pass::InputGradient, &shape)
+        scratch(lowering, Pass::InputGradient, &shape, self.pool.is_some())
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
@@ -349,8 +453,11 @@ impl Op for ConvolutionInputGradient {
         let algorithm =
             choose(lowering.inputs[0].dtype, lowering.settings, Pass::InputGradient, &shape)?;
         let isa = lowering.settings.isa;
+        let pool = self.pool.as_ref().map(|pool| pool.shape(&self.geometry, &shape)).transpose()?;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (dy, w) = (step.input::<T>(0), step.input::<T>(1));
+            let pool = pool.as_ref().map(|pool| MaxUnpooled::new(pool, step.input::<u8>(2), dy));
+            let dy = pool.as_ref().map_or(Source::Array(dy), Source::Unpooled);
             let (dx, scratch) = (step.output::<T>(0), step.scratch::<T>());
             let parallel = step.parallel();
             kernels::convolution_input_gradient(
@@ -374,17 +481,16 @@ impl Op for ConvolutionWeightGradient {
             false => [there[0], there[1]],
         };
         let geometry = self.geometry.with_layouts(Pass::WeightGradient, types, last)?;
-        let op = Arc::new(Self { geometry, weight: self.weight.clone() });
+        let op = Arc::new(Self { geometry, weight: self.weight.clone(), pool: None });
         Some(ChannelsLast { op, inputs: last.to_vec(), outputs: vec![false] })
     }
 
     fn attributes(&self) -> String {
-        self.geometry.attributes()
+        format!("{}{}", self.geometry.attributes(), pooled(self.pool.as_ref()))
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        let [x, _dy] = super::expect_inputs(inputs)?;
-        Ok(vec![x.with_shape(self.weight.clone())])
+        Ok(vec![inputs[0].with_shape(self.weight.clone())])
     }
 
     fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
@@ -394,7 +500,7 @@ impl Op for ConvolutionWeightGradient {
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &self.weight)?;
-        scratch(lowering, Pass::WeightGradient, &shape)
+        scratch(lowering, Pass::WeightGradient, &shape, self.pool.is_some())
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
@@ -402,8 +508,11 @@ impl Op for ConvolutionWeightGradient {
         let algorithm =
             choose(lowering.inputs[0].dtype, lowering.settings, Pass::WeightGradient, &shape)?;
         let isa = lowering.settings.isa;
+        let pool = self.pool.as_ref().map(|pool| pool.shape(&self.geometry, &shape)).transpose()?;
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
             let (x, dy) = (step.input::<T>(0), step.input::<T>(1));
+            let pool = pool.as_ref().map(|pool| MaxUnpooled::new(pool, step.input::<u8>(2), dy));
+            let dy = pool.as_ref().map_or(Source::Array(dy), Source::Unpooled);
             let (dw, scratch) = (step.output::<T>(0), step.scratch::<T>());
             let parallel = step.parallel();
             kernels::convolution_weight_gradient(

@@ -1,6 +1,6 @@
 //! Pools over two or three spatial axes, and their gradients.
 
-use flowrs_kernels::pooling::{self as kernels, PoolingShape};
+use flowrs_kernels::pooling::{self as kernels, Maxima, PoolingShape};
 
 use super::attributes::Attributes;
 use super::layout::{self, ChannelsLast};
@@ -28,12 +28,13 @@ impl Geometry {
         Ok(Self { size: super::window::three("window", &size, 1)?, window })
     }
 
-    fn attributes(&self) -> String {
+    pub(crate) fn attributes(&self) -> String {
         let (size, window) = (&self.size[5 - self.window.rank()..], self.window.attributes());
         format!("window={size:?}, {window}{}", layout::named(self.window.layout))
     }
 
-    fn shape(&self, input: &[usize]) -> Result<PoolingShape, Error> {
+    /// The kernel's view of the sizes, from the shape of the input.
+    pub(crate) fn shape(&self, input: &[usize]) -> Result<PoolingShape, Error> {
         let window = &self.window;
         if input.len() != window.rank() {
             return Err(Error::Shape(format!("needs rank {}, found {input:?}", window.rank())));
@@ -45,8 +46,9 @@ impl Geometry {
             .map_err(|why| Error::Shape(format!("input {input:?}: {why}")))
     }
 
-    fn output(&self, x: &TensorType) -> Result<Vec<usize>, Error> {
-        let shape = self.shape(&x.shape)?;
+    /// The shape of the output, from that of the input.
+    pub(crate) fn output(&self, input: &[usize]) -> Result<Vec<usize>, Error> {
+        let shape = self.shape(input)?;
         let layout = self.window.layout;
         Ok(self.window.join(layout, shape.batch, shape.channels, shape.output))
     }
@@ -67,16 +69,22 @@ impl Geometry {
 /// position of each in its window, which the gradient needs.
 #[derive(Clone, Debug)]
 pub struct MaxPool {
-    geometry: Geometry,
+    /// How it moves.
+    pub(crate) geometry: Geometry,
     /// Whether positions are an output.
     pub positions: bool,
 }
 
 /// Gives the gradient of each maximum to the first of the largest elements of its window. The
-/// inputs are the pool's input, the gradient and, where there are any, the positions.
+/// inputs are the gradient and the positions or, where there are none, the pool's input.
 #[derive(Clone, Debug)]
 pub struct MaxPoolGradient {
-    geometry: Geometry,
+    /// How the pool moves.
+    pub(crate) geometry: Geometry,
+    /// The shape of the pool's input.
+    pub(crate) input: Vec<usize>,
+    /// Whether the second input are positions.
+    pub(crate) positions: bool,
 }
 
 /// The mean of the elements of each window that are inside the input.
@@ -110,9 +118,9 @@ impl MaxPoolGradient {
         self.geometry.window.channel_axis(self.geometry.window.layout)
     }
 
-    /// Whether every window has an element of `x`, to which it gives its gradient.
-    pub(crate) fn gives_all(&self, x: &TensorType) -> bool {
-        self.geometry.shape(&x.shape).is_ok_and(|shape| shape.every_window_has_elements())
+    /// Whether every window has an element of the input, to which it gives its gradient.
+    pub(crate) fn gives_all(&self) -> bool {
+        self.geometry.shape(&self.input).is_ok_and(|shape| shape.every_window_has_elements())
     }
 }
 
@@ -140,7 +148,7 @@ impl Op for MaxPool {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let [x] = expect_inputs(inputs)?;
         expect_float(&x, "the input")?;
-        let output = self.geometry.output(&x)?;
+        let output = self.geometry.output(&x.shape)?;
         let mut types = vec![x.with_shape(output.clone())];
         if self.positions {
             types.push(TensorType::new(DType::U8, output));
@@ -155,10 +163,11 @@ impl Op for MaxPool {
         dy: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, Error> {
         let Some(dy) = dy[0] else { return Ok(vec![None]) };
-        let mut inputs = vec![node.inputs[0], dy];
-        inputs.extend(node.outputs.get(1));
-        let op = MaxPoolGradient { geometry: self.geometry.clone() };
-        Ok(vec![Some(g.derive(op, &inputs)?)])
+        let x = node.inputs[0];
+        let (geometry, input) = (self.geometry.clone(), g.ty(x).shape.clone());
+        let op = MaxPoolGradient { geometry, input, positions: self.positions };
+        let maxima = node.outputs.get(1).copied().unwrap_or(x);
+        Ok(vec![Some(g.derive(op, &[dy, maxima])?)])
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
@@ -179,7 +188,8 @@ impl Op for MaxPoolGradient {
     }
 
     fn channels_last(&self, _inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
-        layout::throughout(there, Self { geometry: self.geometry.channels_last()? }, 1)
+        let (geometry, input) = (self.geometry.channels_last()?, layout::last(&self.input));
+        layout::throughout(there, Self { geometry, input, positions: self.positions }, 1)
     }
 
     fn attributes(&self) -> String {
@@ -187,19 +197,20 @@ impl Op for MaxPoolGradient {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [x, _dy] | [x, _dy, _] => Ok(vec![(*x).clone()]),
-            _ => Err(Error::Argument(format!("takes 2 or 3 inputs, not {}", inputs.len()))),
-        }
+        let [dy, _maxima] = expect_inputs(inputs)?;
+        Ok(vec![dy.with_shape(self.input.clone())])
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
-        let shape = self.geometry.shape(&lowering.inputs[0].shape)?;
-        let (isa, positions) = (lowering.settings.isa, lowering.inputs.len() == 3);
+        let shape = self.geometry.shape(&self.input)?;
+        let (isa, positions) = (lowering.settings.isa, self.positions);
         with_float!(lowering.inputs[0].dtype, T => Ok(Box::new(move |step| {
-            let positions = positions.then(|| step.input::<u8>(2));
-            let (x, dy, dx) = (step.input::<T>(0), step.input::<T>(1), step.output::<T>(0));
-            kernels::max_pool_gradient(isa, step.parallel(), &shape, x, positions, dy, dx);
+            let (dy, dx) = (step.input::<T>(0), step.output::<T>(0));
+            let maxima = match positions {
+                true => Maxima::Positions(step.input::<u8>(1)),
+                false => Maxima::Input(step.input::<T>(1)),
+            };
+            kernels::max_pool_gradient(isa, step.parallel(), &shape, maxima, dy, dx);
             Ok(())
         })))
     }
@@ -221,7 +232,7 @@ impl Op for AvgPool {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let [x] = expect_inputs(inputs)?;
         expect_float(&x, "the input")?;
-        Ok(vec![x.with_shape(self.geometry.output(&x)?)])
+        Ok(vec![x.with_shape(self.geometry.output(&x.shape)?)])
     }
 
     fn gradient(

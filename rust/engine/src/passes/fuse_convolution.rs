@@ -47,7 +47,7 @@ fn fuse(
     }
     let mut inputs = producer.inputs.clone();
     inputs.extend(third);
-    let op = Convolution { geometry: op.geometry.clone(), fused };
+    let op = Convolution { geometry: op.geometry.clone(), fused, pool: None };
     let node = &mut graph.nodes[index];
     node.kind = NodeKind::Op(Arc::new(op));
     node.inputs = inputs;

@@ -4,6 +4,7 @@ mod chain;
 mod dead;
 mod fuse_convolution;
 mod fuse_matmul;
+mod fuse_pool;
 mod fuse_update;
 mod layout;
 mod loss_gradient;
@@ -49,23 +50,37 @@ impl fmt::Display for Note {
 /// A fusion: looks at one node and may rewrite it to do the work of earlier nodes too.
 struct Rule {
     name: &'static str,
-    apply: fn(&mut Graph, usize, &[usize]) -> Outcome,
+    apply: Apply,
+}
+
+/// What a rule does, given how often each value is used.
+enum Apply {
+    /// Whatever the settings are.
+    Always(fn(&mut Graph, usize, &[usize]) -> Outcome),
+    /// As far as the kernels that the settings lead to can do it.
+    By(fn(&mut Graph, usize, &[usize], &Settings) -> Outcome),
 }
 
 /// The fusions, in the order in which they are tried.
 static RULES: &[Rule] = &[
-    Rule { name: "pool without positions", apply: unused_positions::apply },
-    Rule { name: "bias into matmul", apply: fuse_matmul::bias },
-    Rule { name: "relu into matmul", apply: fuse_matmul::relu },
-    Rule { name: "relu gradient into matmul", apply: fuse_matmul::relu_gradient },
-    Rule { name: "bias into convolution", apply: fuse_convolution::bias },
-    Rule { name: "relu into convolution", apply: fuse_convolution::relu },
-    Rule { name: "relu gradient before pool gradient", apply: pool_gradient::relu },
-    Rule { name: "sum before pool gradient", apply: pool_gradient::sum },
-    Rule { name: "scale into update", apply: fuse_update::scale },
-    Rule { name: "matmul into update", apply: fuse_update::matmul },
-    Rule { name: "loss with its gradient", apply: loss_gradient::apply },
-    Rule { name: "elementwise chain", apply: chain::apply },
+    Rule { name: "pool without positions", apply: Apply::Always(unused_positions::apply) },
+    Rule { name: "bias into matmul", apply: Apply::Always(fuse_matmul::bias) },
+    Rule { name: "relu into matmul", apply: Apply::Always(fuse_matmul::relu) },
+    Rule { name: "relu gradient into matmul", apply: Apply::Always(fuse_matmul::relu_gradient) },
+    Rule { name: "bias into convolution", apply: Apply::Always(fuse_convolution::bias) },
+    Rule { name: "relu into convolution", apply: Apply::Always(fuse_convolution::relu) },
+    Rule { name: "relu gradient before pool gradient", apply: Apply::Always(pool_gradient::relu) },
+    Rule { name: "sum before pool gradient", apply: Apply::Always(pool_gradient::sum) },
+    Rule { name: "scale into update", apply: Apply::Always(fuse_update::scale) },
+    Rule { name: "matmul into update", apply: Apply::Always(fuse_update::matmul) },
+    Rule { name: "loss with its gradient", apply: Apply::Always(loss_gradient::apply) },
+    Rule { name: "elementwise chain", apply: Apply::Always(chain::apply) },
+];
+
+/// The fusions of values with channels last.
+static RULES_BY_LAYOUT: &[Rule] = &[
+    Rule { name: "pool into convolution", apply: Apply::By(fuse_pool::pool) },
+    Rule { name: "pool gradient into convolution", apply: Apply::By(fuse_pool::gradient) },
 ];
 
 /// Runs all passes.
@@ -73,28 +88,42 @@ pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Erro
     let mut graph = dead::remove(graph);
     let mut notes = vec![];
     if settings.fuse {
-        for rule in RULES {
-            graph = apply(rule, graph, &mut notes);
-            if cfg!(debug_assertions) {
-                graph.verify().map_err(|error| error.within(rule.name))?;
-            }
-        }
+        graph = apply_all(RULES, graph, &settings, &mut notes)?;
         // im2col reads and writes the one order that the user has.
         if settings.convolution != [Algorithm::Im2col] {
             graph = dead::remove(&layout::channels_last(&graph)?);
             if cfg!(debug_assertions) {
                 graph.verify().map_err(|error| error.within("channels last"))?;
             }
+            graph = apply_all(RULES_BY_LAYOUT, graph, &settings, &mut notes)?;
         }
     }
     Ok((graph, notes))
 }
 
-fn apply(rule: &Rule, mut graph: Graph, notes: &mut Vec<Note>) -> Graph {
+fn apply_all(
+    rules: &[Rule],
+    mut graph: Graph,
+    settings: &Settings,
+    notes: &mut Vec<Note>,
+) -> Result<Graph, Error> {
+    for rule in rules {
+        graph = apply(rule, graph, settings, notes);
+        if cfg!(debug_assertions) {
+            graph.verify().map_err(|error| error.within(rule.name))?;
+        }
+    }
+    Ok(graph)
+}
+
+fn apply(rule: &Rule, mut graph: Graph, settings: &Settings, notes: &mut Vec<Note>) -> Graph {
     let mut uses = graph.use_counts();
     let mut index = 0;
     while index < graph.nodes.len() {
-        let outcome = (rule.apply)(&mut graph, index, &uses);
+        let outcome = match rule.apply {
+            Apply::Always(apply) => apply(&mut graph, index, &uses),
+            Apply::By(apply) => apply(&mut graph, index, &uses, settings),
+        };
         let mut note = |declined| {
             let note = Note { rule: rule.name, node: graph.nodes[index].name.clone(), declined };
             if notes.last() != Some(&note) {

@@ -17,13 +17,13 @@ pub(super) fn relu(graph: &mut Graph, index: usize, uses: &[usize]) -> Outcome {
     }
     let (x, unpooled) = (node.inputs[0], node.inputs[1]);
     let producer = graph.producer(unpooled);
-    let &[pooled_x, dy, positions] = producer.inputs.as_slice() else { return Outcome::NoMatch };
-    if producer.op_as::<MaxPoolGradient>().is_none() {
+    if !producer.op_as::<MaxPoolGradient>().is_some_and(|op| op.positions) {
         return Outcome::NoMatch;
     }
+    let (dy, positions) = (producer.inputs[0], producer.inputs[1]);
     let at = graph.values[unpooled.index()].producer.index();
     let pool = graph.producer(positions);
-    if pooled_x != x || pool.op_as::<MaxPool>().is_none() {
+    if pool.op_as::<MaxPool>().is_none() || pool.inputs[0] != x {
         return Outcome::NoMatch;
     }
     if uses[unpooled.index()] != 1 {
@@ -35,7 +35,7 @@ pub(super) fn relu(graph: &mut Graph, index: usize, uses: &[usize]) -> Outcome {
     let masked = &mut graph.nodes[at];
     (masked.kind, masked.inputs) = (relu, vec![maxima, dy]);
     let node = &mut graph.nodes[index];
-    (node.kind, node.inputs) = (pool, vec![x, unpooled, positions]);
+    (node.kind, node.inputs) = (pool, vec![unpooled, positions]);
     Outcome::Fused
 }
 
@@ -47,11 +47,11 @@ pub(super) fn sum(graph: &mut Graph, index: usize, _uses: &[usize]) -> Outcome {
     let Some(sum) = node.op_as::<Reduce>() else { return Outcome::NoMatch };
     let producer = graph.producer(summed);
     let Some(pool) = producer.op_as::<MaxPoolGradient>() else { return Outcome::NoMatch };
-    let (x, dy) = (producer.inputs[0], producer.inputs[1]);
+    let dy = producer.inputs[0];
     if !sum.is_sum_but(pool.channel_axis()) {
         return Outcome::NoMatch;
     }
-    if !pool.gives_all(graph.ty(x)) {
+    if !pool.gives_all() {
         return Outcome::Declined("some windows lie in the padding and drop their gradient");
     }
     let op = Arc::new(sum.clone());

@@ -6,6 +6,7 @@
 mod accuracy;
 mod depthwise;
 mod direct;
+mod ends;
 mod im2col;
 pub mod naive;
 mod patches;
@@ -14,8 +15,10 @@ mod transpose;
 mod units;
 pub(crate) mod winograd;
 
+use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 
+pub use ends::{Source, Target};
 pub use shape::ConvolutionShape;
 
 /// The ways to compute a convolution.
@@ -73,6 +76,19 @@ impl Algorithm {
             Algorithm::Winograd8 => winograd::supports(8, pass, shape),
         }
     }
+
+    /// Whether a pass that the algorithm supports can write to a max pool ([`Target::Pooled`]), or read the
+    /// gradient of one ([`Source::Unpooled`]).
+    pub fn pools<T: Float>(self, isa: Isa, pass: Pass, shape: &ConvolutionShape) -> bool {
+        shape.output_layout == Layout::ChannelsLast
+            && shape.groups == 1
+            && match self {
+                Algorithm::Im2col | Algorithm::Depthwise => false,
+                Algorithm::Direct => direct::pools::<T>(isa, pass, shape),
+                Algorithm::Winograd6 => winograd::pools::<T, 6>(isa, pass, shape),
+                Algorithm::Winograd8 => winograd::pools::<T, 8>(isa, pass, shape),
+            }
+    }
 }
 
 /// What is computed of a convolution.
@@ -104,19 +120,21 @@ pub fn choose<T: Float>(
     fastest(wanted).or_else(|| fastest(&Algorithm::ALL)).unwrap_or(Algorithm::Im2col)
 }
 
-/// The length of the working memory that a pass needs.
+/// The length of the working memory that a pass needs, which writes to a pool or reads from one if
+/// `pooled`.
 pub fn scratch_elements<T: Float>(
     isa: Isa,
     algorithm: Algorithm,
     pass: Pass,
     shape: &ConvolutionShape,
+    pooled: bool,
 ) -> usize {
     match algorithm {
         Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
         Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
-        Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape),
-        Algorithm::Winograd6 => winograd::scratch_elements::<T, 6>(isa, pass, shape),
-        Algorithm::Winograd8 => winograd::scratch_elements::<T, 8>(isa, pass, shape),
+        Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape, pooled),
+        Algorithm::Winograd6 => winograd::scratch_elements::<T, 6>(isa, pass, shape, pooled),
+        Algorithm::Winograd8 => winograd::scratch_elements::<T, 8>(isa, pass, shape, pooled),
     }
 }
 
@@ -126,10 +144,13 @@ fn check<T: Float>(
     algorithm: Algorithm,
     pass: Pass,
     shape: &ConvolutionShape,
+    pooled: bool,
     scratch: &[T],
 ) {
     assert!(algorithm.supports(pass, shape), "{algorithm:?} does not support {shape:?}");
-    let needed = scratch_elements::<T>(isa, algorithm, pass, shape);
+    let pools = !pooled || algorithm.pools::<T>(isa, pass, shape);
+    assert!(pools, "{algorithm:?} does not pool {shape:?}");
+    let needed = scratch_elements::<T>(isa, algorithm, pass, shape, pooled);
     let given = scratch.len();
     assert!(given >= needed, "a working memory of {needed} elements is needed, not {given}");
 }
@@ -138,7 +159,7 @@ fn check<T: Float>(
 ///
 /// # Panics
 /// If the sizes do not fit together, the working memory is too short, or the algorithm does not
-/// support the shape.
+/// support the shape, or the pool that the output goes to.
 pub fn convolution<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
@@ -148,21 +169,28 @@ pub fn convolution<T: Float>(
     weight: &[T],
     bias: Option<&[T]>,
     relu: bool,
-    output: &mut [T],
+    output: Target<T>,
     scratch: &mut [T],
 ) {
-    shape.check(input, weight, output);
-    check(isa, algorithm, Pass::Forward, shape, scratch);
+    shape.check_operands(input, weight);
+    output.check(shape);
+    check(isa, algorithm, Pass::Forward, shape, output.is_pooled(), scratch);
     let channels = shape.output_channels;
     assert!(bias.is_none_or(|bias| bias.len() == channels), "a bias has one number per channel");
-    let run = match algorithm {
+    let by_array = match algorithm {
         Algorithm::Im2col => im2col::convolution,
         Algorithm::Depthwise => depthwise::convolution,
-        Algorithm::Direct => direct::convolution,
-        Algorithm::Winograd6 => winograd::convolution::<T, 6>,
-        Algorithm::Winograd8 => winograd::convolution::<T, 8>,
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+            let run = match algorithm {
+                Algorithm::Winograd6 => winograd::convolution::<T, 6>,
+                Algorithm::Winograd8 => winograd::convolution::<T, 8>,
+                _ => direct::convolution,
+            };
+            return run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
+        }
     };
-    run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
+    let Target::Array(output) = output else { unreachable!("the algorithm does not pool") };
+    by_array(isa, parallel, shape, input, weight, bias, relu, output, scratch);
 }
 
 /// The gradient to the input of a convolution.
@@ -174,21 +202,28 @@ pub fn convolution_input_gradient<T: Float>(
     parallel: &dyn Parallel,
     algorithm: Algorithm,
     shape: &ConvolutionShape,
-    output_gradient: &[T],
+    output_gradient: Source<T>,
     weight: &[T],
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    shape.check(input_gradient, weight, output_gradient);
-    check(isa, algorithm, Pass::InputGradient, shape, scratch);
-    let run = match algorithm {
+    shape.check_operands(input_gradient, weight);
+    output_gradient.check(shape);
+    check(isa, algorithm, Pass::InputGradient, shape, output_gradient.is_pooled(), scratch);
+    let by_array = match algorithm {
         Algorithm::Im2col => im2col::input_gradient,
         Algorithm::Depthwise => depthwise::input_gradient,
-        Algorithm::Direct => direct::input_gradient,
-        Algorithm::Winograd6 => winograd::input_gradient::<T, 6>,
-        Algorithm::Winograd8 => winograd::input_gradient::<T, 8>,
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+            let run = match algorithm {
+                Algorithm::Winograd6 => winograd::input_gradient::<T, 6>,
+                Algorithm::Winograd8 => winograd::input_gradient::<T, 8>,
+                _ => direct::input_gradient,
+            };
+            return run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
+        }
     };
-    run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
+    let Source::Array(dy) = output_gradient else { unreachable!("the algorithm does not pool") };
+    by_array(isa, parallel, shape, dy, weight, input_gradient, scratch);
 }
 
 /// The gradient to the weight of a convolution.
@@ -201,18 +236,25 @@ pub fn convolution_weight_gradient<T: Float>(
     algorithm: Algorithm,
     shape: &ConvolutionShape,
     input: &[T],
-    output_gradient: &[T],
+    output_gradient: Source<T>,
     weight_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    shape.check(input, weight_gradient, output_gradient);
-    check(isa, algorithm, Pass::WeightGradient, shape, scratch);
-    let run = match algorithm {
+    shape.check_operands(input, weight_gradient);
+    output_gradient.check(shape);
+    check(isa, algorithm, Pass::WeightGradient, shape, output_gradient.is_pooled(), scratch);
+    let by_array = match algorithm {
         Algorithm::Im2col => im2col::weight_gradient,
         Algorithm::Depthwise => depthwise::weight_gradient,
-        Algorithm::Direct => direct::weight_gradient,
-        Algorithm::Winograd6 => winograd::weight_gradient::<T, 6>,
-        Algorithm::Winograd8 => winograd::weight_gradient::<T, 8>,
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+            let run = match algorithm {
+                Algorithm::Winograd6 => winograd::weight_gradient::<T, 6>,
+                Algorithm::Winograd8 => winograd::weight_gradient::<T, 8>,
+                _ => direct::weight_gradient,
+            };
+            return run(isa, parallel, shape, input, output_gradient, weight_gradient, scratch);
+        }
     };
-    run(isa, parallel, shape, input, output_gradient, weight_gradient, scratch);
+    let Source::Array(dy) = output_gradient else { unreachable!("the algorithm does not pool") };
+    by_array(isa, parallel, shape, input, dy, weight_gradient, scratch);
 }

@@ -211,8 +211,13 @@ impl ConvolutionShape {
 
     /// Panics if the arrays do not have the sizes of this shape.
     pub(crate) fn check<T>(&self, input: &[T], weight: &[T], output: &[T]) {
+        self.check_operands(input, weight);
+        assert_eq!(output.len(), self.output_elements(), "the output has not the shape's size");
+    }
+
+    /// Panics if input and weight do not have the sizes of this shape.
+    pub(crate) fn check_operands<T>(&self, input: &[T], weight: &[T]) {
         assert_eq!(input.len(), self.input_elements(), "the input does not have the shape's size");
         assert_eq!(weight.len(), self.weight_elements(), "the weight has not the shape's size");
-        assert_eq!(output.len(), self.output_elements(), "the output has not the shape's size");
     }
 }

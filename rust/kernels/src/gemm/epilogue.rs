@@ -81,22 +81,29 @@ per_isa! {
             let c = c.row(row);
             match epilogue.epilogue {
                 Epilogue::None => {}
-                Epilogue::Bias { bias, relu: false } => {
-                    c.iter_mut().zip(bias).for_each(|(c, &bias)| *c += bias);
-                }
-                Epilogue::Bias { bias, relu: true } => {
-                    c.iter_mut().zip(bias).for_each(|(c, &bias)| *c = relu(*c + bias));
-                }
+                Epilogue::Bias { bias, relu: false } => each(c, bias, |c, bias| c + bias),
+                Epilogue::Bias { bias, relu: true } => each(c, bias, |c, bias| relu(c + bias)),
                 Epilogue::Relu => c.iter_mut().for_each(|c| *c = relu(*c)),
                 Epilogue::ReluMask { reference } => {
                     let reference = &reference[row * epilogue.reference_stride..];
-                    for (c, &reference) in c.iter_mut().zip(reference) {
-                        *c = if reference > T::ZERO { *c } else { T::ZERO };
-                    }
+                    each(c, reference, |c, y| if y > T::ZERO { c } else { T::ZERO });
                 }
             }
         }
     }
+}
+
+/// `c = f(c, other)` for each element: rows are short, and of a known length they need no loop.
+#[inline(always)]
+fn each<T: Float>(c: &mut [T], other: &[T], f: impl Fn(T, T) -> T) {
+    const LENGTH: usize = 16;
+    let other = &other[..c.len()];
+    let ((parts, rest), (others, other_rest)) =
+        (c.as_chunks_mut::<LENGTH>(), other.as_chunks::<LENGTH>());
+    for (part, other) in parts.iter_mut().zip(others) {
+        part.iter_mut().zip(other).for_each(|(c, &other)| *c = f(*c, other));
+    }
+    rest.iter_mut().zip(other_rest).for_each(|(c, &other)| *c = f(*c, other));
 }
 
 /// The greater of `value` and 0; NaN stays NaN.

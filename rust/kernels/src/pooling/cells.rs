@@ -91,6 +91,8 @@ pub(super) struct Maxima<'a, T, const S: usize> {
 }
 
 impl<T: Float, const S: usize> Cells for Maxima<'_, T, S> {
+    const LONGEST: usize = 32;
+
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let (mut best, mut positions) = ([T::LOWEST; N], [T::ZERO; N]);
@@ -115,6 +117,8 @@ pub(super) struct Positions<'a, T, const S: usize> {
 }
 
 impl<T: Float, const S: usize> Cells for Positions<'_, T, S> {
+    const LONGEST: usize = 32;
+
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let mut best = [T::LOWEST; N];
@@ -194,5 +198,37 @@ impl<T: Float> Cells for Gathered<'_, T> {
             }
         }
         self.input_gradient[first..first + N].copy_from_slice(&sums);
+    }
+}
+
+/// The gradients to some input pixels next to one another, from the one window that covers them.
+pub(super) struct Given<'a, T> {
+    /// The number of channels.
+    pub(super) inner: usize,
+    /// The number of the first pixel within the window.
+    pub(super) tap: usize,
+    /// The positions of the window's maxima, by channel.
+    pub(super) positions: &'a [u8],
+    pub(super) output_gradient: &'a [T],
+    /// All channels of each of the pixels.
+    pub(super) input_gradient: &'a mut [T],
+}
+
+impl<T: Float> Cells for Given<'_, T> {
+    const LONGEST: usize = 32;
+
+    #[inline(always)]
+    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
+        let mut gradients = [T::ZERO; N];
+        gradients.copy_from_slice(&self.output_gradient[first..first + N]);
+        let positions = &self.positions[first..first + N];
+        let positions = std::array::from_fn(|i| T::from_position(positions[i]));
+        let pixels = self.input_gradient.chunks_exact_mut(self.inner);
+        for (tap, pixel) in (self.tap..).zip(pixels) {
+            let (mut sums, tap) = ([T::ZERO; N], T::from_position(tap as u8));
+            // SAFETY: the trait's contract.
+            unsafe { T::add_chosen::<I, N>(&mut sums, &positions, &gradients, tap) };
+            pixel[first..first + N].copy_from_slice(&sums);
+        }
     }
 }

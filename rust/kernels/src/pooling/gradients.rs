@@ -1,9 +1,9 @@
 //! The gradients of pools.
 
-use super::PoolingShape;
-use super::cells::{Gathered, Segment, for_each_tap};
+use super::cells::{Gathered, Given, Segment, for_each_tap};
 use super::planes::Planes;
 use super::select::exceeds;
+use super::{Maxima, PoolingShape};
 use crate::cells::for_each_cell;
 use crate::window::{Axis, positions};
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
@@ -37,6 +37,63 @@ per_isa! {
             unsafe { for_each_cell::<I, _>(inner, &mut cells) };
         }
     }
+}
+
+per_isa! {
+    /// The same where no windows share an input pixel.
+    fn give_row<I, T: Float>(
+        planes: &Planes,
+        row: [usize; 2],
+        positions: &[u8],
+        output_gradient: &[T],
+        dx: &mut [T],
+    ) {
+        let Planes { axes: [depth, height, width], inner, .. } = *planes;
+        let (d, h) = (depth.covering(row[0]), height.covering(row[1]));
+        if d.is_empty() || h.is_empty() {
+            return dx.fill(T::ZERO);
+        }
+        let tap = (row[0] + depth.padding - d.start * depth.stride) * height.window + row[1]
+            + height.padding
+            - h.start * height.stride;
+        let line = (d.start * height.output + h.start) * width.output;
+        let mut given = 0;
+        for column in 0..width.output {
+            let taps = width.taps(column);
+            if taps.is_empty() {
+                continue;
+            }
+            let first = column * width.stride + taps.start - width.padding;
+            let end = first + taps.len();
+            dx[given * inner..first * inner].fill(T::ZERO);
+            let outputs = (line + column) * inner..(line + column + 1) * inner;
+            let mut cells = Given {
+                inner,
+                tap: tap * width.window + taps.start,
+                positions: &positions[outputs.clone()],
+                output_gradient: &output_gradient[outputs],
+                input_gradient: &mut dx[first * inner..end * inner],
+            };
+            // SAFETY: `I` is what this function is compiled for.
+            unsafe { for_each_cell::<I, _>(inner, &mut cells) };
+            given = end;
+        }
+        dx[given * inner..].fill(T::ZERO);
+    }
+}
+
+/// The gradients to an input row, from the positions of the maxima.
+pub(super) fn row<T: Float>(
+    isa: Isa,
+    planes: &Planes,
+    row: [usize; 2],
+    positions: &[u8],
+    output_gradient: &[T],
+    dx: &mut [T],
+) {
+    let apart = planes.axes.iter().all(|axis| axis.window <= axis.stride);
+    let make = if apart { give_row } else { gather_row };
+    make(isa, planes, row, positions, output_gradient, dx);
 }
 
 /// Where the taps of a window over one channel lie from its beginning.
@@ -102,22 +159,21 @@ pub(super) fn max_pool_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &PoolingShape,
-    input: &[T],
-    argmax: Option<&[u8]>,
+    maxima: Maxima<T>,
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
     let planes = &Planes::new(shape);
     let (inputs, outputs) = (planes.input_elements(), planes.output_elements());
     let plane = |number: usize| number * outputs..(number + 1) * outputs;
-    match argmax {
-        Some(argmax) if planes.inner > 1 => {
-            for_each_input_row(parallel, planes, input_gradient, |number, row, dx| {
+    match maxima {
+        Maxima::Positions(argmax) if planes.inner > 1 => {
+            for_each_input_row(parallel, planes, input_gradient, |number, at, dx| {
                 let (argmax, dy) = (&argmax[plane(number)], &output_gradient[plane(number)]);
-                gather_row(isa, planes, row, argmax, dy, dx);
+                row(isa, planes, at, argmax, dy, dx);
             });
         }
-        Some(argmax) => {
+        Maxima::Positions(argmax) => {
             let offsets = offsets(planes);
             for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
                 dx.fill(T::ZERO);
@@ -130,7 +186,7 @@ pub(super) fn max_pool_gradient<T: Float>(
                 );
             });
         }
-        None => for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
+        Maxima::Input(input) => for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
             dx.fill(T::ZERO);
             let x = &input[number * inputs..][..inputs];
             search(planes, x, &output_gradient[plane(number)], dx);

@@ -2,6 +2,7 @@
 
 mod cells;
 mod gradients;
+mod images;
 pub mod naive;
 mod planes;
 mod rows;
@@ -10,6 +11,7 @@ mod shape;
 
 use crate::{Float, Isa, Parallel};
 
+pub use images::{MaxPooled, MaxUnpooled};
 pub(crate) use select::Select;
 pub use shape::PoolingShape;
 
@@ -38,8 +40,16 @@ pub fn max_pool<T: Float>(
     rows::max_pool(isa, parallel, shape, input, output, argmax);
 }
 
-/// The gradient of [`max_pool`]: each window's goes to its first greatest element. Without
-/// `argmax` that is looked for again.
+/// Where the maxima of a pool are.
+#[derive(Clone, Copy)]
+pub enum Maxima<'a, T> {
+    /// At these positions within their windows.
+    Positions(&'a [u8]),
+    /// Where the pool's input is the greatest, which is looked for again.
+    Input(&'a [T]),
+}
+
+/// The gradient of [`max_pool`]: each window's goes to its first greatest element.
 ///
 /// # Panics
 /// If the sizes do not fit together.
@@ -47,26 +57,20 @@ pub fn max_pool_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &PoolingShape,
-    input: &[T],
-    argmax: Option<&[u8]>,
+    maxima: Maxima<T>,
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
-    shape.check(input, output_gradient);
-    assert_eq!(input_gradient.len(), input.len(), "the gradient has the input's size");
-    if let Some(argmax) = argmax {
-        assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
-        assert_eq!(argmax.len(), output_gradient.len(), "one position for each output");
+    shape.check(input_gradient, output_gradient);
+    match maxima {
+        Maxima::Positions(positions) => {
+            assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
+            let count = output_gradient.len();
+            assert_eq!(positions.len(), count, "one position for each output");
+        }
+        Maxima::Input(input) => shape.check(input, output_gradient),
     }
-    gradients::max_pool_gradient(
-        isa,
-        parallel,
-        shape,
-        input,
-        argmax,
-        output_gradient,
-        input_gradient,
-    );
+    gradients::max_pool_gradient(isa, parallel, shape, maxima, output_gradient, input_gradient);
 }
 
 /// The average of the elements of each window that lie inside the input; 0 if none does.

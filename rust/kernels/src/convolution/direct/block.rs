@@ -4,7 +4,9 @@
 use std::ops::Range;
 
 use super::super::ConvolutionShape;
+use super::super::ends::Source;
 use crate::gemm::{Matrix, transpose};
+use crate::pooling::MaxPooled;
 use crate::window::Layout;
 use crate::{Float, Isa};
 
@@ -67,6 +69,24 @@ impl Blocks {
     /// The number of blocks.
     pub(in super::super) fn count(&self, shape: &ConvolutionShape) -> usize {
         shape.batch.div_ceil(self.images) * self.parts
+    }
+
+    /// Whether no image is cut.
+    pub(in super::super) fn have_whole_images(&self) -> bool {
+        self.parts == 1
+    }
+
+    /// Whether no row of an image is cut.
+    pub(in super::super) fn have_whole_rows(&self) -> bool {
+        self.parts == 1 || self.axis < 2
+    }
+
+    /// Whether rows of the input are copied whole.
+    pub(in super::super) fn read_whole_rows(&self, shape: &ConvolutionShape) -> bool {
+        let width = window(shape, shape.output)[2];
+        self.have_whole_rows()
+            && !in_place(shape)
+            && width >= shape.padding_before[2] + shape.input[2]
     }
 
     /// A block.
@@ -135,6 +155,24 @@ impl Part {
         let [z, y, x] = [0, 1, 2].map(|axis| self.outputs[axis].start);
         (((self.images.start + image) * depth + z) * height + y) * width + x
     }
+
+    /// Hands the block's images, which are whole, to a pool.
+    ///
+    /// # Safety
+    /// Nobody pools the same images meanwhile.
+    pub(in super::super) unsafe fn pool<T: Float>(
+        &self,
+        isa: Isa,
+        shape: &ConvolutionShape,
+        pool: &MaxPooled<T>,
+        pixels: &[T],
+    ) {
+        let image = self.pixels() * shape.output_channels;
+        for (index, pixels) in self.images.clone().zip(pixels.chunks_exact(image)) {
+            // SAFETY: the caller's promise.
+            unsafe { pool.take(isa, index, pixels) };
+        }
+    }
 }
 
 /// The input under so many outputs.
@@ -168,13 +206,15 @@ impl<'a, T: Float> Input<'a, T> {
         shape: &ConvolutionShape,
         group: usize,
         part: &Part,
-        input: &'a [T],
+        input: Source<'a, T>,
         memory: &'a mut [T],
     ) -> Self {
         let channels = shape.group_inputs();
         let along =
             |[_, height, width]: [usize; 3]| [height * width, width, 1].map(|n| n * channels);
-        if in_place(shape) {
+        if let Source::Array(input) = input
+            && in_place(shape)
+        {
             let strides = along(shape.input);
             let image = shape.input_pixels() * channels;
             let start: usize =
@@ -185,7 +225,6 @@ impl<'a, T: Float> Input<'a, T> {
         let strides = along(size);
         let image = size.iter().product::<usize>() * channels;
         let (data, rows) = memory.split_at_mut(part.images.len() * image);
-        data.fill(T::ZERO);
         for (index, data) in data.chunks_exact_mut(image).enumerate() {
             copy(isa, shape, group, part, part.images.start + index, input, data, strides, rows);
         }
@@ -204,14 +243,37 @@ impl<'a, T: Float> Input<'a, T> {
     }
 }
 
-/// Copies what lies inside the input.
+/// Zeros around what lies `inside` along each axis.
+fn fill_border<T: Float>(
+    data: &mut [T],
+    channels: usize,
+    strides: [usize; 3],
+    [depth, height, width]: [Range<usize>; 3],
+) {
+    for (z, plane) in data.chunks_exact_mut(strides[0]).enumerate() {
+        if !depth.contains(&z) {
+            plane.fill(T::ZERO);
+            continue;
+        }
+        for (y, line) in plane.chunks_exact_mut(strides[1]).enumerate() {
+            if height.contains(&y) {
+                line[..width.start * channels].fill(T::ZERO);
+                line[width.end * channels..].fill(T::ZERO);
+            } else {
+                line.fill(T::ZERO);
+            }
+        }
+    }
+}
+
+/// Copies what lies inside the input, with zeros around it.
 fn copy<T: Float>(
     isa: Isa,
     shape: &ConvolutionShape,
     group: usize,
     part: &Part,
     image: usize,
-    input: &[T],
+    source: Source<T>,
     data: &mut [T],
     strides: [usize; 3],
     rows: &mut [T],
@@ -226,8 +288,10 @@ fn copy<T: Float>(
         (zeros, first, (size[axis] - zeros).min(shape.input[axis].saturating_sub(first)))
     });
     if depth.2 * height.2 * width.2 == 0 {
-        return;
+        return data.fill(T::ZERO);
     }
+    let inside = [depth, height, width].map(|(zeros, _, count)| zeros..zeros + count);
+    fill_border(data, channels, strides, inside);
     let pixel = |z: usize, y: usize| {
         ((image * shape.input[0] + z) * shape.input[1] + y) * shape.input[2] + width.1
     };
@@ -235,6 +299,16 @@ fn copy<T: Float>(
         let (first, across) = (pixel(depth.1 + z, height.1), shape.input[2]);
         let plane = (depth.0 + z) * strides[0] + height.0 * strides[1] + width.0 * channels;
         let mut to = data[plane..].chunks_mut(strides[1]).take(height.2);
+        let input = match source {
+            Source::Array(input) => input,
+            Source::Unpooled(pool) => {
+                for (y, to) in to.enumerate() {
+                    let row = [depth.1 + z, height.1 + y];
+                    pool.row(isa, image, row, &mut to[..width.2 * channels]);
+                }
+                continue;
+            }
+        };
         match shape.input_layout {
             Layout::ChannelsFirst => {
                 let planes = shape.input_pixels();

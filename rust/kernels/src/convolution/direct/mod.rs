@@ -6,6 +6,7 @@ mod block;
 mod pack;
 mod weight;
 
+use super::ends::{Output, Source, Target};
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{
@@ -35,18 +36,39 @@ pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
     pass != Pass::InputGradient || shape.turned().is_some()
 }
 
-/// The length of the working memory that a pass needs.
-pub(super) fn scratch_elements<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> usize {
-    match pass {
+/// Whether a pass that is supported can write to a pool, or read from one.
+pub(super) fn pools<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> bool {
+    let shape = match pass {
+        Pass::InputGradient => shape.turned(),
+        _ => Some(*shape),
+    };
+    shape.filter(|shape| flat(shape) == *shape).is_some_and(|shape| match pass {
         Pass::Forward => {
-            let shape = flat(shape);
-            let cut = Cut::new::<T>(isa, &shape);
-            cut.packed(&shape) + cut.scratch(&shape)
+            let cut = Cut::new::<T>(isa, &shape, true);
+            cut.panel_parts == 1 && cut.blocks.have_whole_images()
         }
-        Pass::InputGradient => {
-            shape.turned().map_or(0, |shape| scratch_elements::<T>(isa, Pass::Forward, &shape))
-        }
-        Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape),
+        Pass::InputGradient => Blocks::new::<T>(&shape, MAX_PIXELS).read_whole_rows(&shape),
+        Pass::WeightGradient => Blocks::new::<T>(&shape, MAX_PIXELS).have_whole_rows(),
+    })
+}
+
+/// The length of the working memory that a pass needs.
+pub(super) fn scratch_elements<T: Float>(
+    isa: Isa,
+    pass: Pass,
+    shape: &ConvolutionShape,
+    pooled: bool,
+) -> usize {
+    let forward = |shape: &ConvolutionShape, pooled| {
+        let shape = flat(shape);
+        let cut = Cut::new::<T>(isa, &shape, pooled);
+        cut.packed(&shape) + cut.scratch(&shape)
+    };
+    match pass {
+        Pass::Forward => forward(shape, pooled),
+        // Its input is pooled, which takes no other memory.
+        Pass::InputGradient => shape.turned().map_or(0, |shape| forward(&shape, false)),
+        Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape, pooled),
     }
 }
 
@@ -59,10 +81,10 @@ pub(super) fn convolution<T: Float>(
     weight: &[T],
     bias: Option<&[T]>,
     relu: bool,
-    output: &mut [T],
+    output: Target<T>,
     scratch: &mut [T],
 ) {
-    let order = Order::forward(shape);
+    let (input, order) = (Source::Array(input), Order::forward(shape));
     forward(isa, parallel, &flat(shape), input, (weight, order), bias, relu, output, scratch);
 }
 
@@ -71,14 +93,14 @@ pub(super) fn input_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
-    output_gradient: &[T],
+    output_gradient: Source<T>,
     weight: &[T],
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
     let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
     let weight = (weight, Order::backward(shape));
-    let (x, y) = (output_gradient, input_gradient);
+    let (x, y) = (output_gradient, Target::Array(input_gradient));
     forward(isa, parallel, &flat(&turned), x, weight, None, false, y, scratch);
 }
 
@@ -104,15 +126,16 @@ struct Cut {
     blocks: Blocks,
     panels: Panels,
     panel_parts: usize,
+    pooled: bool,
 }
 
 impl Cut {
-    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape, pooled: bool) -> Cut {
         let blocks = Blocks::new::<T>(shape, MAX_PIXELS);
         let panels = Panels::new::<T>(isa, shape.group_outputs());
         let units = (blocks.count(shape) * shape.groups).max(1);
         let panel_parts = (TASKS / 2).div_ceil(units).min(panels.count());
-        Cut { blocks, panels, panel_parts }
+        Cut { blocks, panels, panel_parts, pooled }
     }
 
     fn units(&self, shape: &ConvolutionShape) -> usize {
@@ -133,10 +156,12 @@ impl Cut {
         (shape.groups * group).next_multiple_of(ALIGNMENT)
     }
 
-    /// Lengths of a task's copy of the input, and of a panel's part of the output.
+    /// Lengths of a task's copy of the input, and of a panel's part of the output or, if it is pooled, of
+    /// all of it.
     fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
         let width = self.panels.panel(0).2;
         let product = match shape.output_layout {
+            _ if self.pooled => self.blocks.pixels(shape) * shape.output_channels,
             Layout::ChannelsFirst => self.blocks.pixels(shape) * width,
             Layout::ChannelsLast => 0,
         };
@@ -158,19 +183,19 @@ fn forward<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
-    input: &[T],
+    input: Source<T>,
     (weight, order): (&[T], Order),
     bias: Option<&[T]>,
     relu: bool,
-    output: &mut [T],
+    output: Target<T>,
     scratch: &mut [T],
 ) {
-    let cut = Cut::new::<T>(isa, shape);
+    let cut = Cut::new::<T>(isa, shape, output.is_pooled());
     let (packed, scratch) = scratch.split_at_mut(cut.packed(shape));
     order.pack(isa, parallel, cut.panels, weight, packed);
     let packed = &*packed;
     let epilogue = Epilogue::of(bias, relu);
-    let output = Parts::new(output);
+    let output = output.shared();
     let unit = |unit: usize, scratch: &mut [T]| {
         let (part, group, panels) = cut.unit(shape, unit);
         let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
@@ -182,21 +207,29 @@ fn forward<T: Float>(
             let packed = &packed[column * shape.depth()..][..shape.depth() * width];
             let panel = Panel { panels: cut.panels, packed, columns };
             let channel = group * shape.group_outputs() + column;
-            match shape.output_layout {
-                Layout::ChannelsFirst => {
+            let place = |rows| Place { rows, row: shape.output_channels, column: channel, channel };
+            let within = |image: usize| image * part.pixels();
+            match (&output, shape.output_layout) {
+                (Output::Array(output), Layout::ChannelsFirst) => {
                     let rows = &Parts::new(product);
                     let place = Place { rows, row: width, column: 0, channel };
-                    let first = |image: usize| image * part.pixels();
-                    panel.multiply(isa, shape, &part, &input, &depth, place, &first, epilogue);
-                    turn(isa, shape, &part, (channel, columns, width), product, &output);
+                    panel.multiply(isa, shape, &part, &input, &depth, place, &within, epilogue);
+                    turn(isa, shape, &part, (channel, columns, width), product, output);
                 }
-                Layout::ChannelsLast => {
-                    let row = shape.output_channels;
-                    let place = Place { rows: &output, row, column: channel, channel };
-                    let first = |image: usize| part.first_pixel(shape, image);
+                (Output::Array(output), Layout::ChannelsLast) => {
+                    let (place, first) = (place(output), |image| part.first_pixel(shape, image));
                     panel.multiply(isa, shape, &part, &input, &depth, place, &first, epilogue);
+                }
+                (Output::Pooled(_), _) => {
+                    let parts = Parts::new(&mut *product);
+                    let place = place(&parts);
+                    panel.multiply(isa, shape, &part, &input, &depth, place, &within, epilogue);
                 }
             }
+        }
+        if let Output::Pooled(pool) = &output {
+            // SAFETY: units have different images, and each is run once.
+            unsafe { part.pool(isa, shape, pool, product) };
         }
     };
     for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);

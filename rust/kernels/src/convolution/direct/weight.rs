@@ -1,6 +1,7 @@
 //! The gradient to the weight: the windows' elements by pixels, times the output's gradient.
 
 use super::super::ConvolutionShape;
+use super::super::ends::{Gradient, Source};
 use super::super::units::{TASKS, for_each_unit};
 use super::block::{Blocks, Input, Part};
 use super::{ALIGNMENT, MAX_PIXELS, flat, stretches};
@@ -27,10 +28,11 @@ struct Cut {
     stretches: usize,
     length: usize,
     weight_parts: usize,
+    pooled: bool,
 }
 
 impl Cut {
-    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Cut {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape, pooled: bool) -> Cut {
         let blocks = Blocks::new::<T>(shape, MAX_PIXELS);
         let panels = Panels::new::<T>(isa, shape.group_outputs());
         let (offsets, length) = stretches(shape, [0; 3]);
@@ -38,7 +40,8 @@ impl Cut {
         let block_parts = most.clamp(1, TASKS).min(blocks.count(shape)).max(1);
         let items = panels.count() * offsets.len();
         let weight_parts = TASKS.div_ceil(block_parts * shape.groups).min(items);
-        Cut { blocks, panels, block_parts, stretches: offsets.len(), length, weight_parts }
+        let stretches = offsets.len();
+        Cut { blocks, panels, block_parts, stretches, length, weight_parts, pooled }
     }
 
     fn units(&self, shape: &ConvolutionShape) -> usize {
@@ -55,16 +58,17 @@ impl Cut {
         (unit / shape.groups, unit % shape.groups, items)
     }
 
-    /// Lengths of a task's copies of the input and of a panel of the output's gradient.
-    fn scratch_parts(&self, shape: &ConvolutionShape) -> (usize, usize) {
-        let input = self.blocks.input_elements(shape).next_multiple_of(ALIGNMENT);
-        let panel = self.blocks.pixels(shape) * self.panels.panel(0).2;
-        (input, panel.next_multiple_of(ALIGNMENT))
+    /// Lengths of a task's copies of the input, of the output's gradient from a pool, and of a panel of it.
+    fn scratch_parts(&self, shape: &ConvolutionShape) -> [usize; 3] {
+        let pixels = self.blocks.pixels(shape);
+        let pooled = if self.pooled { pixels * shape.output_channels } else { 0 };
+        let panel = pixels * self.panels.panel(0).2;
+        let parts = [self.blocks.input_elements(shape), pooled, panel];
+        parts.map(|part| part.next_multiple_of(ALIGNMENT))
     }
 
     fn scratch_per_task(&self, shape: &ConvolutionShape) -> usize {
-        let (input, panel) = self.scratch_parts(shape);
-        input + panel
+        self.scratch_parts(shape).iter().sum()
     }
 
     fn sums(&self, shape: &ConvolutionShape) -> usize {
@@ -73,9 +77,13 @@ impl Cut {
 }
 
 /// The length of the working memory that the pass needs.
-pub(super) fn scratch_elements<T: Float>(isa: Isa, shape: &ConvolutionShape) -> usize {
+pub(super) fn scratch_elements<T: Float>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+    pooled: bool,
+) -> usize {
     let shape = &flat(shape);
-    let cut = Cut::new::<T>(isa, shape);
+    let cut = Cut::new::<T>(isa, shape, pooled);
     cut.sums(shape) + cut.units(shape).min(TASKS) * cut.scratch_per_task(shape)
 }
 
@@ -85,29 +93,32 @@ pub(in super::super) fn weight_gradient<T: Float>(
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
     input: &[T],
-    output_gradient: &[T],
+    output_gradient: Source<T>,
     weight_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    if output_gradient.is_empty() {
+    if shape.output_elements() == 0 {
         return weight_gradient.fill(T::ZERO);
     }
     let shape = &flat(shape);
-    let cut = Cut::new::<T>(isa, shape);
+    let cut = Cut::new::<T>(isa, shape, output_gradient.is_pooled());
     let (elements, blocks) = (shape.weight_elements(), cut.blocks.count(shape));
     // Sums by (part of the blocks, group, tap, input channel, output channel).
     let (sums, scratch) = scratch.split_at_mut(cut.sums(shape));
     let parts = Parts::new(sums);
     let unit = |unit: usize, scratch: &mut [T]| {
         let (block_part, group, items) = cut.unit(shape, unit);
-        let (memory, panel) = scratch.split_at_mut(cut.scratch_parts(shape).0);
+        let [memory, pooled, _] = cut.scratch_parts(shape);
+        let (memory, scratch) = scratch.split_at_mut(memory);
+        let (pooled, panel) = scratch.split_at_mut(pooled);
         let blocks =
             block_part * blocks / cut.block_parts..(block_part + 1) * blocks / cut.block_parts;
         // Room for the rows of nearly all blocks, which have at most MAX_PIXELS pixels.
         let mut pixels = Stretches::new(Sizes::with_capacity(MAX_PIXELS / 8), 0);
         for block in blocks.clone() {
             let part = cut.blocks.part(shape, block);
-            let input = Input::new(isa, shape, group, &part, input, memory);
+            let input = Input::new(isa, shape, group, &part, Source::Array(input), memory);
+            let gradient = Gradient::new(isa, shape, &part, output_gradient, pooled);
             // The block's pixels are the steps of the product.
             let rows = part.rows().map(|(image, [z, y])| input.offset(shape, image, [z, y, 0]));
             pixels.refill(rows, part.sizes()[2]);
@@ -115,19 +126,13 @@ pub(in super::super) fn weight_gradient<T: Float>(
             let mut packed = None;
             for item in items.clone() {
                 let (index, stretch) = (item / cut.stretches, item % cut.stretches);
-                let (column, columns, _) = cut.panels.panel(index);
-                if packed.replace(index) != Some(index) {
+                let (column, columns, width) = cut.panels.panel(index);
+                let in_place = gradient.is_panel(&part, (columns, width));
+                if in_place.is_none() && packed.replace(index) != Some(index) {
                     let channel = group * shape.group_outputs() + column;
-                    pack_gradient(
-                        isa,
-                        shape,
-                        &part,
-                        cut.panels,
-                        (channel, columns),
-                        output_gradient,
-                        panel,
-                    );
+                    pack_gradient(isa, &part, cut.panels, (channel, columns), &gradient, panel);
                 }
+                let panel = in_place.unwrap_or(panel);
                 let data = &input.data[offsets[stretch]..];
                 let step = shape.stride[2] * input.strides[2];
                 let left = Left { data, row: 1, step, stretches: &pixels };
@@ -164,28 +169,16 @@ pub(in super::super) fn add_parts<'a, T: Float>(
 /// Packs the output's gradient at a block's pixels, for some channels.
 pub(in super::super) fn pack_gradient<T: Float>(
     isa: Isa,
-    shape: &ConvolutionShape,
     part: &Part,
     panels: Panels,
     (channel, columns): (usize, usize),
-    output_gradient: &[T],
+    gradient: &Gradient<T>,
     panel: &mut [T],
 ) {
-    let (pixels, plane) = (part.pixels(), shape.output_pixels());
-    let width = panels.width(columns);
+    let (pixels, width) = (part.pixels(), panels.width(columns));
     for image in 0..part.images.len() {
-        let first = part.first_pixel(shape, image);
-        let (start, row, column) = match shape.output_layout {
-            Layout::ChannelsFirst => {
-                let number = part.images.start + image;
-                let start = (number * shape.output_channels + channel) * plane;
-                (start + first - number * plane, 1, plane)
-            }
-            Layout::ChannelsLast => {
-                (first * shape.output_channels + channel, shape.output_channels, 1)
-            }
-        };
-        let rows = Matrix::new(&output_gradient[start..], pixels, columns, row, column);
+        let data = &gradient.data[image * gradient.image + channel * gradient.channel..];
+        let rows = Matrix::new(data, pixels, columns, gradient.pixel, gradient.channel);
         panels.pack(isa, rows, &mut panel[image * pixels * width..][..pixels * width]);
     }
 }

@@ -9,6 +9,7 @@ mod transform;
 mod weight;
 
 use super::direct::{Blocks, Input, Order, Part, Place, turn};
+use super::ends::{Output, Source, Target};
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};
@@ -68,22 +69,41 @@ fn in_cache<T>(side: usize, shape: &ConvolutionShape) -> bool {
     side * side * shape.input_channels * shape.output_channels * size_of::<T>() <= WEIGHT_BYTES
 }
 
+/// Whether a pass that is supported can write to a pool, or read from one.
+pub(super) fn pools<T: Float, const SIDE: usize>(
+    isa: Isa,
+    pass: Pass,
+    shape: &ConvolutionShape,
+) -> bool {
+    match pass {
+        Pass::Forward => {
+            let cut = Cut::<SIDE>::new::<T>(isa, shape, true);
+            cut.panel_parts == 1 && cut.blocks.have_whole_images()
+        }
+        Pass::InputGradient => shape.turned().is_some_and(|shape| {
+            let cut = Cut::<SIDE>::new::<T>(isa, &shape, false);
+            cut.blocks.read_whole_rows(&cut.tiles.grid)
+        }),
+        Pass::WeightGradient => weight::have_whole_rows::<T, SIDE>(isa, shape),
+    }
+}
+
 /// The length of the working memory that a pass needs.
 pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     isa: Isa,
     pass: Pass,
     shape: &ConvolutionShape,
+    pooled: bool,
 ) -> usize {
+    let forward = |shape: &ConvolutionShape, pooled| {
+        let cut = Cut::<SIDE>::new::<T>(isa, shape, pooled);
+        cut.packed() + cut.transformed() + cut.units().min(TASKS) * cut.scratch_per_task()
+    };
     match pass {
-        Pass::Forward => {
-            let cut = Cut::<SIDE>::new::<T>(isa, shape);
-            cut.packed() + cut.transformed() + cut.units().min(TASKS) * cut.scratch_per_task()
-        }
-        Pass::InputGradient => {
-            let forward = |shape| scratch_elements::<T, SIDE>(isa, Pass::Forward, &shape);
-            shape.turned().map_or(0, forward)
-        }
-        Pass::WeightGradient => weight::scratch_elements::<T, SIDE>(isa, shape),
+        Pass::Forward => forward(shape, pooled),
+        // Its input is pooled, which takes no other memory.
+        Pass::InputGradient => shape.turned().map_or(0, |shape| forward(&shape, false)),
+        Pass::WeightGradient => weight::scratch_elements::<T, SIDE>(isa, shape, pooled),
     }
 }
 
@@ -96,10 +116,10 @@ pub(super) fn convolution<T: Float, const SIDE: usize>(
     weight: &[T],
     bias: Option<&[T]>,
     relu: bool,
-    output: &mut [T],
+    output: Target<T>,
     scratch: &mut [T],
 ) {
-    let weight = (weight, Order::forward(shape));
+    let (input, weight) = (Source::Array(input), (weight, Order::forward(shape)));
     let finish = Finish { bias, relu };
     forward::<T, SIDE>(isa, parallel, shape, input, weight, finish, output, scratch);
 }
@@ -109,14 +129,14 @@ pub(super) fn input_gradient<T: Float, const SIDE: usize>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
-    output_gradient: &[T],
+    output_gradient: Source<T>,
     weight: &[T],
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
     let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
     let weight = (weight, Order::backward(shape));
-    let (x, y) = (output_gradient, input_gradient);
+    let (x, y) = (output_gradient, Target::Array(input_gradient));
     forward::<T, SIDE>(isa, parallel, &turned, x, weight, Finish::NONE, y, scratch);
 }
 
@@ -126,10 +146,11 @@ struct Cut<const SIDE: usize> {
     blocks: Blocks,
     panels: Panels,
     panel_parts: usize,
+    pooled: bool,
 }
 
 impl<const SIDE: usize> Cut<SIDE> {
-    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Self {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape, pooled: bool) -> Self {
         let tiles = Tiles::new(shape);
         let panels = Panels::new::<T>(isa, shape.output_channels);
         let per_tile = Tiles::<SIDE>::FREQUENCIES * (shape.input_channels + panels.panel(0).2);
@@ -137,7 +158,7 @@ impl<const SIDE: usize> Cut<SIDE> {
         let blocks = Blocks::new::<T>(&tiles.grid, bytes / size_of::<T>() / per_tile);
         let units = blocks.count(&tiles.grid).max(1);
         let panel_parts = (TASKS / 2).div_ceil(units).min(panels.count());
-        Cut { tiles, blocks, panels, panel_parts }
+        Cut { tiles, blocks, panels, panel_parts, pooled }
     }
 
     fn units(&self) -> usize {
@@ -172,12 +193,14 @@ impl<const SIDE: usize> Cut<SIDE> {
     }
 
     /// Lengths of a task's copy of the input, its transformed tiles, the products of a panel, and the
-    /// panel's part of the output.
+    /// panel's part of the output or, if it is pooled, all of it.
     fn scratch_parts(&self) -> [usize; 4] {
         let (grid, width) = (&self.tiles.grid, self.panels.panel(0).2);
         let tiles = self.blocks.pixels(grid);
+        let pixels = tiles * self.tiles.outputs.pow(2);
         let product = match grid.output_layout {
-            Layout::ChannelsFirst => tiles * self.tiles.outputs.pow(2) * width,
+            _ if self.pooled => pixels * grid.output_channels,
+            Layout::ChannelsFirst => pixels * width,
             Layout::ChannelsLast => 0,
         };
         let vectors =
@@ -232,19 +255,19 @@ fn forward<T: Float, const SIDE: usize>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
-    input: &[T],
+    input: Source<T>,
     (weight, order): (&[T], Order),
     finish: Finish<T>,
-    output: &mut [T],
+    output: Target<T>,
     scratch: &mut [T],
 ) {
-    let cut = Cut::<SIDE>::new::<T>(isa, shape);
+    let cut = Cut::<SIDE>::new::<T>(isa, shape, output.is_pooled());
     let (packed, scratch) = scratch.split_at_mut(cut.packed());
     let (transformed, scratch) = scratch.split_at_mut(cut.transformed());
     order.pack(isa, parallel, cut.panels, weight, packed);
     cut.transform_weight(isa, parallel, packed, transformed);
     let transformed = &*transformed;
-    let output = Parts::new(output);
+    let output = output.shared();
     let depth = Stretches::new(smallvec![0], shape.input_channels);
     let unit = |unit: usize, scratch: &mut [T]| {
         let (part, panels) = cut.unit(unit);
@@ -275,24 +298,34 @@ fn forward<T: Float, const SIDE: usize>(
             let bias = finish.bias.map(|bias| &bias[channel..]);
             let finish = Finish { bias, ..finish };
             let products = (&*products, stride, width);
-            match shape.output_layout {
-                Layout::ChannelsFirst => {
+            let all = shape.output_channels;
+            let place = |rows| Place { rows, row: all, column: channel, channel };
+            let within = |image: usize| image * pixels.pixels();
+            let line = pixels.sizes()[2];
+            match (&output, shape.output_layout) {
+                (Output::Array(output), Layout::ChannelsFirst) => {
                     let parts = Parts::new(&mut *rows);
                     let place = Place { rows: &parts, row: width, column: 0, channel };
-                    let first = |image: usize| image * pixels.pixels();
-                    let line = pixels.sizes()[2];
-                    let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, line);
+                    let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
                     cut.inverse(isa, &part, products, columns, place, pixels, finish);
-                    turn(isa, shape, pixels.0, (channel, columns, width), rows, &output);
+                    turn(isa, shape, pixels.0, (channel, columns, width), rows, output);
                 }
-                Layout::ChannelsLast => {
-                    let row = shape.output_channels;
-                    let place = Place { rows: &output, row, column: channel, channel };
+                (Output::Array(output), Layout::ChannelsLast) => {
                     let first = |image: usize| pixels.first_pixel(shape, image);
                     let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, shape.output[2]);
+                    cut.inverse(isa, &part, products, columns, place(output), pixels, finish);
+                }
+                (Output::Pooled(_), _) => {
+                    let parts = Parts::new(&mut *rows);
+                    let place = place(&parts);
+                    let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
                     cut.inverse(isa, &part, products, columns, place, pixels, finish);
                 }
             }
+        }
+        if let Output::Pooled(pool) = &output {
+            // SAFETY: units have different images, and each is run once.
+            unsafe { pixels.pool(isa, shape, pool, rows) };
         }
     };
     for_each_unit(parallel, cut.units(), scratch, cut.scratch_per_task(), &unit);

@@ -4,6 +4,7 @@
 
 use super::super::ConvolutionShape;
 use super::super::direct::{Blocks, Input, Part, add_parts, in_order, pack_gradient};
+use super::super::ends::{Gradient, Source};
 use super::super::units::{TASKS, for_each_unit};
 use super::tiles::Tiles;
 use super::transform::{Finish, Kind, Strip, transform};
@@ -37,10 +38,11 @@ struct Cut<const SIDE: usize> {
     panels: Panels,
     parts: usize,
     panel_parts: usize,
+    pooled: bool,
 }
 
 impl<const SIDE: usize> Cut<SIDE> {
-    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Self {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape, pooled: bool) -> Self {
         let tiles = Tiles::new(shape);
         let panels = Panels::new::<T>(isa, shape.output_channels);
         let per_tile = Tiles::<SIDE>::FREQUENCIES * (shape.input_channels + panels.panel(0).2);
@@ -50,7 +52,7 @@ impl<const SIDE: usize> Cut<SIDE> {
         let sums = Tiles::<SIDE>::FREQUENCIES * channels * size_of::<T>();
         let parts = (SUMS_BYTES / sums).clamp(2, PARTS).min(blocks.count(&tiles.grid).max(1));
         let panel_parts = UNITS.div_ceil(parts).min(panels.count());
-        Cut { tiles, blocks, panels, parts, panel_parts }
+        Cut { tiles, blocks, panels, parts, panel_parts, pooled }
     }
 
     /// Where the sums of a frequency begin, as a row; one is left between frequencies, which would
@@ -71,19 +73,22 @@ impl<const SIDE: usize> Cut<SIDE> {
         (taps * grid.input_channels * grid.output_channels).next_multiple_of(ALIGNMENT)
     }
 
-    /// Lengths of a task's copy of the input, its transformed tiles, a panel of the output's gradient,
-    /// and its transformed tiles.
-    fn scratch_parts(&self) -> [usize; 4] {
+    /// Lengths of a task's copy of the input, its transformed tiles, the output's gradient from a pool, a
+    /// panel of it, and its transformed tiles.
+    fn scratch_parts(&self) -> [usize; 5] {
         let (grid, width) = (&self.tiles.grid, self.panels.panel(0).2);
         let tiles = self.blocks.pixels(grid);
+        let pixels = tiles * self.tiles.outputs.pow(2);
+        let pooled = if self.pooled { pixels * grid.output_channels } else { 0 };
+        let panel = match grid.output_layout {
+            Layout::ChannelsFirst => pixels * width,
+            Layout::ChannelsLast => 0,
+        };
         [
             self.blocks.input_elements(grid).next_multiple_of(ALIGNMENT),
             Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, grid.input_channels),
-            match grid.output_layout {
-                Layout::ChannelsFirst => tiles * self.tiles.outputs.pow(2) * width,
-                Layout::ChannelsLast => 0,
-            }
-            .next_multiple_of(ALIGNMENT),
+            pooled.next_multiple_of(ALIGNMENT),
+            panel.next_multiple_of(ALIGNMENT),
             Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, width),
         ]
     }
@@ -93,12 +98,21 @@ impl<const SIDE: usize> Cut<SIDE> {
     }
 }
 
+/// Whether no row of an image's pixels is cut.
+pub(super) fn have_whole_rows<T: Float, const SIDE: usize>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+) -> bool {
+    Cut::<SIDE>::new::<T>(isa, shape, true).blocks.have_whole_rows()
+}
+
 /// The length of the working memory that the pass needs.
 pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     isa: Isa,
     shape: &ConvolutionShape,
+    pooled: bool,
 ) -> usize {
-    let cut = Cut::<SIDE>::new::<T>(isa, shape);
+    let cut = Cut::<SIDE>::new::<T>(isa, shape, pooled);
     cut.taps() + cut.parts * (cut.sums() + cut.panel_parts * cut.scratch_per_task())
 }
 
@@ -108,36 +122,39 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
     input: &[T],
-    output_gradient: &[T],
+    output_gradient: Source<T>,
     weight_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    if output_gradient.is_empty() {
+    if shape.output_elements() == 0 {
         return weight_gradient.fill(T::ZERO);
     }
-    let cut = Cut::<SIDE>::new::<T>(isa, shape);
+    let cut = Cut::<SIDE>::new::<T>(isa, shape, output_gradient.is_pooled());
     let (grid, blocks) = (&cut.tiles.grid, cut.blocks.count(&cut.tiles.grid));
     let (by_tap, scratch) = scratch.split_at_mut(cut.taps());
     let (sums, scratch) = scratch.split_at_mut(cut.parts * cut.sums());
     let parts = Parts::new(sums);
     let unit = |unit: usize, scratch: &mut [T]| {
-        let [memory, vectors, pixels, _] = cut.scratch_parts();
+        let [memory, vectors, pooled, panels, _] = cut.scratch_parts();
         let (memory, scratch) = scratch.split_at_mut(memory);
         let (vectors, scratch) = scratch.split_at_mut(vectors);
-        let (pixels, gradients) = scratch.split_at_mut(pixels);
+        let (pooled, scratch) = scratch.split_at_mut(pooled);
+        let (pixels, gradients) = scratch.split_at_mut(panels);
         let (own, panel_part) = (unit / cut.panel_parts, unit % cut.panel_parts);
         let panel = |part: usize| part * cut.panels.count() / cut.panel_parts;
         let boundary = |part: usize| part * blocks / cut.parts;
         for block in boundary(own)..boundary(own + 1) {
             let part = cut.blocks.part(grid, block);
-            let input = Input::new(isa, grid, 0, &part, input, memory);
+            let input = Input::new(isa, grid, 0, &part, Source::Array(input), memory);
+            let own_pixels = cut.tiles.pixels(shape, &part);
+            let gradient = Gradient::new(isa, shape, &own_pixels, output_gradient, pooled);
             let frequency =
                 Tiles::<SIDE>::frequency(part.images.len() * part.pixels(), grid.input_channels);
             cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
             for panel in panel(panel_part)..panel(panel_part + 1) {
                 let memory = (&mut *pixels, &mut *gradients);
                 let stride =
-                    cut.transform_gradient(isa, shape, &part, panel, output_gradient, memory);
+                    cut.transform_gradient(isa, &part, &own_pixels, panel, &gradient, memory);
                 let accumulate = block > boundary(own);
                 let operands = [(&*vectors, frequency), (&*gradients, stride)];
                 let sums = (&parts, own * cut.sums());
@@ -155,37 +172,29 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
 
 impl<const SIDE: usize> Cut<SIDE> {
     /// Transforms a panel of the output's gradient at a block's tiles; returns the distance of
-    /// frequencies. Channels that lie last are read where they are, others are packed in `pixels` first.
+    /// frequencies. Channels that lie last are read where they are, others are packed in `memory` first.
     fn transform_gradient<T: Float>(
         &self,
         isa: Isa,
-        shape: &ConvolutionShape,
         part: &Part,
+        own: &Part,
         panel: usize,
-        output_gradient: &[T],
-        (pixels, gradients): (&mut [T], &mut [T]),
+        gradient: &Gradient<T>,
+        (memory, gradients): (&mut [T], &mut [T]),
     ) -> usize {
         let (channel, columns, width) = self.panels.panel(panel);
-        let own = self.tiles.pixels(shape, part);
         let (images, outputs) = (part.images.len(), self.tiles.outputs);
-        let all = shape.output_channels;
         // Where the gradient is read, and the distances of images, lines and pixels there.
-        let (from, image_step, line, pixel) = match shape.output_layout {
-            Layout::ChannelsLast => {
-                let first = own.first_pixel(shape, 0) * all + channel;
-                let image = shape.output_pixels() * all;
-                (&output_gradient[first..], image, shape.output[2] * all, all)
-            }
-            Layout::ChannelsFirst => {
-                let place = (channel, columns);
-                pack_gradient(isa, shape, &own, self.panels, place, output_gradient, pixels);
-                (&*pixels, own.pixels() * width, own.sizes()[2] * width, width)
-            }
+        let (from, image_step, line, pixel) = if gradient.channel == 1 {
+            (&gradient.data[channel..], gradient.image, gradient.line, gradient.pixel)
+        } else {
+            pack_gradient(isa, own, self.panels, (channel, columns), gradient, memory);
+            (&*memory, own.pixels() * width, own.sizes()[2] * width, width)
         };
         let frequency = Tiles::<SIDE>::frequency(images * part.pixels(), width);
         let strips = (0..images).flat_map(|image| {
             let (first, tiles) = (image * image_step, image * part.pixels());
-            self.tiles.rows(part, &own).map(move |(tile, row, size)| Strip {
+            self.tiles.rows(part, own).map(move |(tile, row, size)| Strip {
                 start: [first + row * line, (tiles + tile) * width],
                 step: [outputs * pixel, width],
                 count: part.sizes()[2],
