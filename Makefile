@@ -35,7 +35,7 @@ say = @printf '\n\033[1m%s\033[0m\n' "$(1)"
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install ## Build flowrs, train a network with it, save it, open it again, extend it
@@ -89,7 +89,7 @@ stubs: $(BIN)/.dev ## Make python/flowrs/_flowrs.pyi anew from the extension mod
 	@$(BIN)/python tools/stubs.py
 
 .PHONY: bench
-bench: .venv-bench/.wheel ## Measure flowrs and its peers, and write the report
+bench: .venv-bench/.wheel ## Measure flowrs and its peers for half an hour, and write the report
 	@.venv-bench/bin/python benches/run.py --write
 
 .PHONY: bench-checkpoints

@@ -54,7 +54,6 @@ class Engine:
         module: the file here; also what is imported to use the library.
         packages: the distributions whose versions the report gives.
         variant: passed to ``setup`` where a module has several ways.
-        only_with_all: measured only when everything is asked for.
         environment: variables that must be set before the library is imported; ``{threads}`` stands
             for the number of threads.
     """
@@ -63,8 +62,12 @@ class Engine:
     module: str
     packages: tuple[str, ...]
     variant: str | None = None
-    only_with_all: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether flowrs is compared with it."""
+        return self.module != "flowrs"
 
     @property
     def is_installed(self) -> bool:
@@ -85,12 +88,15 @@ class Engine:
         return module.setup_operation(operation, threads, *variant)
 
 
+_FLOWRS = {"FLOWRS_NUM_THREADS": "{threads}"}
 _TORCH = {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"}
 
 ENGINES = {
     engine.name: engine
     for engine in [
-        Engine("flowrs", "flowrs", ("flowrs",), environment={"FLOWRS_NUM_THREADS": "{threads}"}),
+        Engine("flowrs", "flowrs", ("flowrs",), environment=_FLOWRS),
+        Engine("flowrs-strict", "flowrs", ("flowrs",), variant="strict", environment=_FLOWRS),
+        Engine("flowrs-direct", "flowrs", ("flowrs",), variant="direct", environment=_FLOWRS),
         Engine("numpy", "numpy", ("numpy",), environment={"OPENBLAS_NUM_THREADS": "{threads}"}),
         Engine("torch", "torch", ("torch",), variant="eager", environment=_TORCH),
         Engine(
@@ -105,7 +111,6 @@ ENGINES = {
             "torch",
             ("torch",),
             variant="compile",
-            only_with_all=True,
             environment=_TORCH,
         ),
         Engine(

@@ -4,6 +4,7 @@
 # is defined, and these name local variables.
 
 import re
+from contextlib import nullcontext
 
 import numpy as np
 from harness.case import Case
@@ -15,11 +16,19 @@ from flowrs.blob import Blob
 
 from . import Action, Array, Step, Task
 
+#: Settings of flowrs by the variants of the engine.
+SETTINGS = {
+    "strict": lambda: flow.config.precision("strict"),
+    "direct": lambda: flow.config.convolution_algorithm("direct"),
+}
 
-def setup(task: Task) -> Step:
-    """Defines the job and loads the first weights."""
+
+def setup(task: Task, variant: str | None = None) -> Step:
+    """Defines the job; its first step loads the first weights, when all other jobs are defined."""
     case = task.case
     flow.config.cpu_threads(task.threads)
+    if variant is not None:
+        SETTINGS[variant]()
     dtype = flow.float64 if case.dtype == "float64" else flow.float32
     images_type = tp.Numpy.Placeholder((case.batch, *case.sample), dtype=dtype)
     labels_type = tp.Numpy.Placeholder((case.batch,), dtype=flow.int32)
@@ -30,10 +39,9 @@ def setup(task: Task) -> Step:
         def infer_job(images: images_type) -> tp.Numpy:
             return _network(images, case)
 
-        flow.load_variables(task.weights)
+        flow.load_variables(_named(task))
         return lambda images, labels: infer_job(images)
 
-    @flow.global_function(type="train")
     def train_job(images: images_type, labels: labels_type) -> tp.Numpy:
         logits = _network(images, case)
         loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -41,11 +49,33 @@ def setup(task: Task) -> Step:
         flow.optimizer.SGD(schedule, momentum=0).minimize(loss)
         return loss
 
-    flow.load_variables(task.weights)
-    return lambda images, labels: float(train_job(images, labels).mean())
+    train_job.__name__ = _label(f"train {case.name} {case.variant}")
+    train_job = flow.global_function(type="train")(train_job)
+    is_loaded = False
+
+    def step(images: Array, labels: Array) -> float:
+        nonlocal is_loaded
+        if not is_loaded:
+            flow.load_variables(_named(task))
+            is_loaded = True
+        return float(train_job(images, labels).mean())
+
+    return step
+
+
+def _named(task: Task) -> dict[str, Array]:
+    """The first weights by the names of the variables, which all variants have for themselves."""
+    space = f"{_label(task.case.variant)}-" if task.case.variant else ""
+    return {f"{space}{name}": array for name, array in task.weights.items()}
 
 
 def _network(images: Blob, case: Case) -> Blob:
+    variant = case.variant
+    with flow.scope.namespace(_label(variant)) if variant else nullcontext():
+        return _layers(images, case)
+
+
+def _layers(images: Blob, case: Case) -> Blob:
     x, named = images, {}
     for placed in case.placed:
         layer = placed.layer
@@ -96,9 +126,9 @@ def _is_predict(operation: Operation) -> bool:
     return operation.direction in ("forward", "input_gradient")
 
 
-def _label(operation: Operation) -> str:
-    """A name for a job and its variables: those of all operations live in one session."""
-    return re.sub(r"\W+", "_", operation.name)
+def _label(name: str) -> str:
+    """A part of the name of a job or its variables."""
+    return re.sub(r"\W+", "_", name)
 
 
 def _apply(operation: Operation, values: dict[str, Blob]) -> Blob:
@@ -109,7 +139,7 @@ def _apply(operation: Operation, values: dict[str, Blob]) -> Blob:
     if operation.kind == "max_pool":
         return flow.nn.max_pool2d(x, 2, 2, "VALID")
     if operation.kind == "batch_norm":
-        return flow.layers.batch_normalization(x, axis=1, epsilon=1e-5, name=_label(operation))
+        return flow.layers.batch_normalization(x, axis=1, epsilon=1e-5, name=_label(operation.name))
     if operation.kind == "softmax":
         return flow.nn.softmax(x)
     return flow.nn.relu(x * values["a"] + values["b"]) * x
@@ -127,7 +157,7 @@ def _forward(operation: Operation, arrays: dict[str, Array]) -> Action:
         padding, shape = [0, 0, edge, edge], list(operation.shape)
         return flow.nn.conv2d_transpose(values["dy"], values["weight"], shape, 1, padding)
 
-    body.__name__ = _label(operation)
+    body.__name__ = _label(operation.name)
     job, fed = flow.global_function()(body), tuple(arrays.values())
     return Action(lambda: job(fed), lambda: job(fed))
 
@@ -138,7 +168,7 @@ def _update(operation: Operation, arrays: dict[str, Array]) -> Action:
     fed = {name: arrays[name] for name in ("x", "weight", "dy") if name in arrays}
     del fed[learned]
     annotations = [tp.Numpy.Placeholder(array.shape, flow.float32) for array in fed.values()]
-    variable, first = f"{_label(operation)}-{learned}", arrays[learned]
+    variable, first = f"{_label(operation.name)}-{learned}", arrays[learned]
 
     def body(values: tuple[*annotations]) -> tp.Numpy:
         named = dict(zip(fed, values, strict=True))
@@ -149,7 +179,7 @@ def _update(operation: Operation, arrays: dict[str, Array]) -> Action:
         flow.optimizer.SGD(schedule, momentum=0).minimize(loss)
         return flow.constant(0, flow.float32, (1,))
 
-    body.__name__ = _label(operation)
+    body.__name__ = _label(operation.name)
     job, values = flow.global_function(type="train")(body), tuple(fed.values())
 
     def gradient() -> Array:

@@ -81,7 +81,7 @@ class Network(nn.Module):
                         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        named = {}
+        named: dict[str, torch.Tensor] = {}
         for placed in self.placed:
             layer = placed.layer
             x = named.get(layer.input, x)

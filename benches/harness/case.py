@@ -51,18 +51,42 @@ class Golden:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A model of a case in one of its sizes or types.
+
+    Attributes:
+        losses: those of its first steps, as in :class:`Golden`, where there is no trace.
+        times_fastest_peer: the goal of this variant, where it has one for itself.
+    """
+
+    name: str
+    losses: tuple[float, ...] = ()
+    batch: int = 0
+    dtype: str = "float32"
+    times_fastest_peer: float = 0.0
+
+
+@dataclass(frozen=True)
 class Case:
     """What is measured, and on which engines unless others are asked for.
 
     Attributes:
         kind: "train" (a step of training), "infer" (the logits of a batch), "ops" (operations by
-            themselves) or "import" (starting the library).
+            themselves), "memory" (what training other cases' models takes) or "import" (starting
+            the library).
+        more_engines: engines that take part when everything is asked for.
         goal: numbers by name, which the report compares with what was measured.
+        threads: the numbers of threads that are measured.
+        own_threads: further ones, for flowrs alone.
+        rounds: how often each engine has its turn.
         round_seconds: how long an engine runs in each round, for each part of the case.
         sample: the shape of one input, without the batch.
         classes: number of classes of the labels.
+        variants: the parts of a case that has its model in several sizes or types.
+        variant: name of the one that is measured, in a part of such a case.
         ops: the operations of a case of kind "ops".
         part: the one operation that is measured, in a part of such a case.
+        models: the cases whose models (and first variants) a case of kind "memory" trains.
     """
 
     name: str
@@ -70,6 +94,10 @@ class Case:
     title: str
     engines: tuple[str, ...]
     goal: dict[str, float]
+    more_engines: tuple[str, ...] = ()
+    threads: tuple[int, ...] = (2,)
+    own_threads: tuple[int, ...] = ()
+    rounds: int = 9
     batch: int = 0
     round_seconds: float = 0.0
     rate: float = 0.0
@@ -78,8 +106,11 @@ class Case:
     classes: int = 10
     layers: tuple[Layer, ...] = ()
     golden: Golden | None = None
+    variants: tuple[Variant, ...] = ()
+    variant: str = ""
     ops: tuple[Operation, ...] = ()
     part: Operation | None = None
+    models: tuple[str, ...] = ()
 
     @cached_property
     def placed(self) -> tuple[Placed, ...]:
@@ -93,10 +124,24 @@ class Case:
 
     @property
     def parts(self) -> tuple[Case, ...]:
-        """What is measured apart from each other: the operations, or the case as a whole."""
-        if not self.ops:
-            return (self,)
-        return tuple(replace(self, title=op.name, part=op) for op in self.ops)
+        """What is measured apart from each other: operations, variants, or the case as a whole."""
+        if self.ops:
+            return tuple(replace(self, title=op.name, part=op) for op in self.ops)
+        if self.models:
+            return tuple(load(name).parts[0] for name in self.models)
+        return tuple(map(self._as, self.variants)) or (self,)
+
+    def _as(self, variant: Variant) -> Case:
+        assert self.golden is not None
+        return replace(
+            self,
+            title=variant.name,
+            batch=variant.batch or self.batch,
+            dtype=variant.dtype,
+            golden=replace(self.golden, losses=variant.losses),
+            variants=(),
+            variant=variant.name,
+        )
 
     @property
     def flop(self) -> int:
@@ -147,6 +192,12 @@ def parse(name: str, table: dict[str, Any]) -> Case:
         table["rate"] = table.pop("optimizer")["rate"]
     if "sample" in table:
         table["sample"] = tuple(table["sample"])
+    for variant in table.get("variants", ()):
+        variant["losses"] = tuple(variant.get("losses", ()))
+    table["variants"] = tuple(Variant(**variant) for variant in table.get("variants", ()))
+    for key in ("threads", "own_threads", "models", "more_engines"):
+        if key in table:
+            table[key] = tuple(table[key])
     table["layers"] = tuple(Layer(**layer) for layer in table.pop("layers", ()))
     table["ops"] = tuple(Operation.parse(op) for op in table.pop("ops", ()))
     table["engines"] = tuple(table["engines"])

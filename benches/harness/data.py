@@ -19,6 +19,9 @@ Array = npt.NDArray[Any]
 #: How many batches are drawn where there is no data set.
 DRAWN_BATCHES = 8
 
+#: Samples of the training set that each variant of a case goes through; others go through all.
+VARIANT_SAMPLES = 8192
+
 _VARIABLES = {"DATA": "FLOWRS_DATA_DIR", "GOLDEN": "FLOWRS_GOLDEN_DIR"}
 
 
@@ -51,7 +54,7 @@ def batches(case: Case) -> tuple[Array, Array]:
         Images of shape (batches, batch, *sample) and labels of shape (batches, batch), int32.
     """
     if case.golden is not None and case.golden.weights:
-        images, labels = training_batches(case.batch)
+        images, labels = training_batches(case.batch, VARIANT_SAMPLES if case.variant else None)
         return images.astype(case.dtype, copy=False), labels
     rng = np.random.default_rng(2)
     images = rng.standard_normal((DRAWN_BATCHES, case.batch, *case.sample), dtype=np.float32)
@@ -59,8 +62,8 @@ def batches(case: Case) -> tuple[Array, Array]:
     return images.astype(case.dtype, copy=False), labels
 
 
-def training_batches(batch: int) -> tuple[Array, Array]:
-    """The MNIST training set in file order.
+def training_batches(batch: int, samples: int | None = None) -> tuple[Array, Array]:
+    """The MNIST training set in file order, or that many samples of it.
 
     Returns:
         Images of shape (batches, batch, 1, 28, 28), float32 in [0, 1], and labels of shape
@@ -68,7 +71,7 @@ def training_batches(batch: int) -> tuple[Array, Array]:
     """
     folder = _folder("DATA", "the MNIST files")
     pixels = _idx(folder, "train-images", 16)
-    labels = _idx(folder, "train-labels", 8)
+    labels = _idx(folder, "train-labels", 8)[:samples]
     batches = len(labels) // batch
     images = pixels[: batches * batch * 784].astype(np.float32) / np.float32(255)
     return (

@@ -69,12 +69,12 @@ class Peak:
         self.program = _build()
 
     def measure(self) -> dict[int, float]:
-        """FLOP/s for each number of threads; nothing where the program could not be built."""
+        """FLOP/s for each number of threads; nothing where the program is not there or fails."""
         if self.program is None:
             return {}
         command = [self.program, *map(str, self.threads)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows = (line.split() for line in output.splitlines())
+        done = subprocess.run(command, capture_output=True, text=True)
+        rows = (line.split() for line in done.stdout.splitlines() if done.returncode == 0)
         return {int(threads): float(rate) * 1e9 for threads, _isa, rate in rows}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from engines import ENGINES
 
 from harness import data
-from harness.case import Case, check_losses
+from harness.case import Case, check_losses, load
 from harness.machine import Peak
 from harness.operation import compare_digests
 from harness.workers import Worker, WorkerError
@@ -33,6 +34,7 @@ class Series:
         seconds: of a step (or an import), the mean over the round.
         cores: share of a core that the engine used.
         others: share of a core that all other processes used at that time.
+        peak_bytes: the most memory that training took, where that is measured.
     """
 
     engine: str
@@ -45,6 +47,7 @@ class Series:
     seconds: list[float] = field(default_factory=list)
     cores: list[float] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
+    peak_bytes: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -63,8 +66,8 @@ class Outcome:
 
     @property
     def believed(self) -> list[Series]:
-        """The series that have times."""
-        return [series for series in self.right if series.seconds]
+        """The series that have times, or other numbers."""
+        return [series for series in self.right if series.seconds or series.peak_bytes]
 
     @property
     def right(self) -> list[Series]:
@@ -91,6 +94,15 @@ class Outcome:
             "series": [asdict(series) for series in self.series],
         }
 
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Outcome:
+        """What :meth:`as_json` gave, with the case as it is now."""
+        case, series = load(table["case"]), [Series(**fields) for fields in table["series"]]
+        if any(one.part >= len(case.parts) for one in series):
+            raise ValueError(f"{case.name} had other parts then")
+        peaks = {int(threads): rates for threads, rates in table["peaks"].items()}
+        return cls(case, series, table["absent"], peaks)
+
 
 def ratio(series: Series, reference: Series) -> float:
     """How many times as fast the reference is: the median over rounds of the rounds' ratios."""
@@ -98,17 +110,21 @@ def ratio(series: Series, reference: Series) -> float:
     return median(own / other for own, other in pairs)
 
 
-def measure_steps(
-    case: Case, engines: list[str], threads: list[int], rounds: int, say: Say
-) -> Outcome:
-    """Checks the losses of each engine and, if ``rounds`` is above 0, times its steps."""
-    installed, absent = _installed(engines)
-    outcome = Outcome(case, [], absent)
+def measure_steps(case: Case, engines: dict[int, list[str]], rounds: int, say: Say) -> Outcome:
+    """Checks the losses of each engine and, if ``rounds`` is above 0, times its steps.
+
+    Args:
+        case: what is measured.
+        engines: by the number of threads.
+        rounds: how often each has its turn.
+        say: shows what is going on.
+    """
+    outcome = Outcome(case, [], _absent(engines))
     workers: list[tuple[Worker, Series]] = []
-    peak = Peak(threads) if rounds else None
+    peak = Peak(list(engines)) if rounds else None
     try:
-        for count in threads:
-            for engine in installed:
+        for count, names in engines.items():
+            for engine in _installed(names):
                 say(f"{engine}, {_threads(count)}: set up and check the first losses")
                 worker = Worker(engine, case.name, count)
                 for number, part in enumerate(case.parts):
@@ -136,6 +152,11 @@ def _prepare(worker: Worker, series: Series, case: Case) -> None:
     except WorkerError as error:
         series.trouble = str(error)
         return
+    _read(answer, series, case)
+
+
+def _read(answer: dict[str, Any], series: Series, case: Case) -> None:
+    """Takes over what a worker found out, and compares its results."""
     if "unable" in answer:
         series.unable = answer["unable"]
         return
@@ -160,10 +181,34 @@ def _round(worker: Worker, series: Series) -> None:
     series.others.append(answer["others"])
 
 
+def measure_memory(case: Case, engines: dict[int, list[str]], rounds: int, say: Say) -> Outcome:
+    """Measures how much memory a few steps take, each time in a process that does nothing else."""
+    outcome = Outcome(case, [], _absent(engines))
+    for count, (number, part) in itertools.product(engines, enumerate(case.parts)):
+        for engine in _installed(engines[count]):
+            series = Series(engine, count, number)
+            outcome.series.append(series)
+            for turn in range(rounds):
+                say(f"{engine}, {_threads(count)}: memory of {part.name}, {turn + 1} of {rounds}")
+                _take_memory(Worker(engine, case.name, count), series, part)
+    return outcome
+
+
+def _take_memory(worker: Worker, series: Series, part: Case) -> None:
+    try:
+        answer = worker.ask(f"memory {series.part}")
+        _read(answer, series, part)
+        if "bytes" in answer:
+            series.peak_bytes.append(answer["bytes"])
+    except WorkerError as error:
+        series.trouble = str(error)
+    finally:
+        worker.close()
+
+
 def measure_imports(case: Case, engines: list[str], rounds: int, say: Say) -> Outcome:
     """Times ``import`` of each engine's library, each time in an interpreter of its own."""
-    installed, absent = _installed(engines)
-    all_series = [Series(engine, 1) for engine in installed]
+    all_series = [Series(engine, 1) for engine in _installed(engines)]
     # The first round fills the caches of the system and writes what Python keeps compiled.
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}" if number else "first imports, not counted")
@@ -177,7 +222,7 @@ def measure_imports(case: Case, engines: list[str], rounds: int, say: Say) -> Ou
                 continue
             if number:
                 series.seconds.append(seconds)
-    return Outcome(case, all_series, absent)
+    return Outcome(case, all_series, _absent({1: engines}))
 
 
 def _time_import(module: str) -> float:
@@ -191,9 +236,13 @@ def _time_import(module: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def _installed(engines: list[str]) -> tuple[list[str], list[str]]:
-    there = {engine: ENGINES[engine].is_installed for engine in engines}
-    return [name for name in engines if there[name]], [n for n in engines if not there[n]]
+def _installed(engines: list[str]) -> list[str]:
+    return [engine for engine in engines if ENGINES[engine].is_installed]
+
+
+def _absent(engines: dict[int, list[str]]) -> list[str]:
+    named = dict.fromkeys(engine for names in engines.values() for engine in names)
+    return [engine for engine in named if not ENGINES[engine].is_installed]
 
 
 def _threads(count: int) -> str:

@@ -24,8 +24,9 @@ def lines(cases: list[Case]) -> Iterator[str]:
                 action = engine.setup_operation(part.part, 2, "eager", torch.float64)
                 projection, magnitude = digest(action.result())
                 yield f"{part.part.name}: digest = [{projection:.10g}, {magnitude:.10g}]"
-            elif part.golden is not None and not part.golden.trace:
-                yield f"losses = {_losses(replace(part, dtype='float64'))}"
+            elif part.golden is not None and not part.golden.trace and part.kind == "train":
+                losses = _losses(replace(part, dtype="float64"))
+                yield f"{part.title}: losses = [{', '.join(f'{loss:.12g}' for loss in losses)}]"
 
 
 def _losses(case: Case) -> list[float]:

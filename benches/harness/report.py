@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from statistics import median
 
+from harness import case
 from harness.case import Case
-from harness.measure import REFERENCE, Outcome, Series, ratio
+from harness.goals import fastest_peer, goals, over_numpy, overall
+from harness.kept import Run
+from harness.measure import REFERENCE, Outcome, ratio
 
 Rows = list[list[str]]
+
+#: The roofline, beside the report.
+PICTURE = "roofline.svg"
+
+#: Cases of which the README has the table of most threads, and the lines around these tables.
+IN_README = ("mlp_train", "lenet_train", "lenet_infer_100", "resnet18_train")
+README_MARKS = ("<!-- made by benches/run.py --write -->", "<!-- end of what it made -->")
 
 
 def text_table(rows: Rows) -> str:
@@ -33,7 +43,9 @@ def tables(outcome: Outcome) -> list[tuple[str, Rows]]:
     """The tables of a case, each with its heading."""
     if outcome.case.kind == "import":
         return [(outcome.case.title, _import_rows(outcome))]
-    rows_of = _operation_rows if outcome.case.ops else _rows
+    rows_of = _part_rows if len(outcome.case.parts) > 1 else _rows
+    if outcome.case.kind == "memory":
+        rows_of = _memory_rows
     counts = sorted({series.threads for series in outcome.believed})
     named = {1: "1 thread"}
     return [
@@ -68,27 +80,40 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3f}" if seconds >= 1e-4 else f"{seconds * 1e3:.4f}"
 
 
-def _operation_rows(outcome: Outcome, threads: int) -> Rows:
-    """One row an operation: the time of each engine, the ratio to the best peer, and the rate."""
+def _part_rows(outcome: Outcome, threads: int) -> Rows:
+    """One row a part: the time of each engine, the ratio to the fastest peer, and the rate."""
     engines = list(dict.fromkeys(s.engine for s in outcome.believed if s.threads == threads))
-    rows = [["operation", *(f"{engine} ms" for engine in engines), "flowrs is", "flowrs does"]]
+    kind = "operation" if outcome.case.ops else "size"
+    rows = [[kind, *(f"{engine} ms" for engine in engines), "flowrs is", "flowrs does"]]
     copy = _copy_seconds(outcome, threads)
     for number, part in enumerate(outcome.case.parts):
-        found = {engine: outcome.find(engine, threads, number) for engine in engines}
+        found = [outcome.find(engine, threads, number) for engine in engines]
         times = [
-            "-" if series is None else _milliseconds(median(series.seconds))
-            for series in found.values()
+            "-" if series is None else _milliseconds(median(series.seconds)) for series in found
         ]
-        own = found.pop(REFERENCE, None)
-        peers = [series for series in found.values() if series is not None]
+        own, fastest = outcome.find(REFERENCE, threads, number), None
         times_as_fast, rate = "-", "-"
         if own is not None:
             rate = _rate(outcome, part, threads, median(own.seconds), copy)
-            if peers:
-                fastest = min(peers, key=lambda series: median(series.seconds))
-                times_as_fast = f"{ratio(fastest, own):.2f}x"
+            fastest = fastest_peer(outcome, threads, number)
+            times_as_fast = f"{ratio(fastest, own):.2f}x" if fastest else "-"
         rows.append([part.title, *times, times_as_fast, rate])
     return rows
+
+
+def _memory_rows(outcome: Outcome, threads: int) -> Rows:
+    """One row a model: the megabytes of each engine."""
+    engines = list(dict.fromkeys(s.engine for s in outcome.believed if s.threads == threads))
+    rows = [["model", *(f"{engine} MB" for engine in engines)]]
+    for number, part in enumerate(outcome.case.parts):
+        found = [outcome.find(engine, threads, number) for engine in engines]
+        cells = ["-" if series is None else _megabytes(series.peak_bytes) for series in found]
+        rows.append([part.title, *cells])
+    return rows
+
+
+def _megabytes(counts: list[int]) -> str:
+    return f"{median(counts) / 1e6:,.0f}"
 
 
 def _copy_seconds(outcome: Outcome, threads: int) -> float | None:
@@ -118,7 +143,7 @@ def _rate(outcome: Outcome, part: Case, threads: int, seconds: float, copy: floa
 def _import_rows(outcome: Outcome) -> Rows:
     rows = [["import", "ms", "best", "ms over numpy"]]
     for series in outcome.believed:
-        over = _over_numpy(outcome, series)
+        over = over_numpy(outcome, series)
         rows.append(
             [
                 series.engine,
@@ -130,106 +155,42 @@ def _import_rows(outcome: Outcome) -> Rows:
     return rows
 
 
-def _over_numpy(outcome: Outcome, series: Series) -> float | None:
-    """Milliseconds more than ``import numpy``, the median over rounds."""
-    numpy = outcome.find("numpy", series.threads)
-    if numpy is None or series is numpy:
-        return None
-    pairs = zip(series.seconds, numpy.seconds, strict=True)
-    return median(own - other for own, other in pairs) * 1e3
-
-
-def remarks(outcome: Outcome) -> list[str]:
-    """What else a reader must know: failures, absences, goals, scaling, disturbance."""
-    parts = outcome.case.parts
-    lines = []
+def troubles(outcome: Outcome) -> list[str]:
+    """What is missing, and why."""
+    parts, lines = outcome.case.parts, []
     for series in outcome.failed:
-        what = f" of {parts[series.part].title}" if outcome.case.ops else ""
+        what = f" of {parts[series.part].title}" if len(parts) > 1 else ""
         lines.append(
             f"{series.engine}, threads {series.threads}{what}: NOT MEASURED: {series.trouble}"
         )
     if outcome.absent:
         lines.append(f"not installed: {', '.join(outcome.absent)}")
-    if not outcome.believed:
-        return lines
-    lines += _import_goal(outcome) if outcome.case.kind == "import" else _step_remarks(outcome)
     return lines
 
 
-def _import_goal(outcome: Outcome) -> list[str]:
-    goal, series = outcome.case.goal.get("milliseconds_over_numpy"), outcome.find(REFERENCE, 1)
-    over = _over_numpy(outcome, series) if series else None
-    if goal is None or over is None:
-        return []
-    met = "met" if over < goal else "NOT MET"
-    return [f"goal: import flowrs takes less than {goal:.0f} ms over numpy: {over:.0f} ms: {met}"]
+def remarks(outcome: Outcome) -> list[str]:
+    """What else a reader must know: failures, absences, goals, scaling, disturbance."""
+    lines = troubles(outcome)
+    if not outcome.believed:
+        return lines
+    lines += map(str, goals(outcome))
+    return lines if outcome.case.kind in ("import", "memory") else lines + _step_remarks(outcome)
 
 
 def _step_remarks(outcome: Outcome) -> list[str]:
     lines = []
-    if not outcome.case.ops:
-        goals = (_goal, _peak_goal, _step_goal, _scaling)
-        lines = [line for goal in goals for line in goal(outcome)]
+    one, two = outcome.find(REFERENCE, 1), outcome.find(REFERENCE, 2)
+    if one is not None and two is not None and len(outcome.case.parts) == 1:
+        lines.append(f"flowrs, two threads over one: {ratio(one, two):.2f}x")
     for threads, rates in sorted(outcome.peaks.items()):
         best = f"{max(rates) / 1e9:,.0f} at best"
         lines.append(f"FMA peak, threads {threads}: {median(rates) / 1e9:,.0f} GFLOP/s, {best}")
     others = [share for series in outcome.believed for share in series.others]
     lines.append(
-        f"other processes used {median(others):.2f} cores meanwhile (median over all rounds; "
-        f"{max(others):.2f} at most)"
+        f"medians over {len(outcome.believed[0].seconds)} rounds, in which other processes used "
+        f"{median(others):.2f} cores ({max(others):.2f} at most)"
     )
     return lines
-
-
-def _goal(outcome: Outcome) -> list[str]:
-    goal = outcome.case.goal
-    if "times_fastest_peer" not in goal:
-        return []
-    threads, wanted = int(goal["threads"]), goal["times_fastest_peer"]
-    reference = outcome.find(REFERENCE, threads)
-    peers = [s for s in outcome.believed if s.threads == threads and s.engine != REFERENCE]
-    if reference is None or not peers:
-        return []
-    fastest = min(peers, key=lambda series: median(series.seconds))
-    found = ratio(fastest, reference)
-    met = "met" if found >= wanted else "NOT MET"
-    return [
-        f"goal: at {threads} threads {wanted:.2f}x the fastest peer ({fastest.engine}): "
-        f"{found:.2f}x: {met}"
-    ]
-
-
-def _scaling(outcome: Outcome) -> list[str]:
-    one, two = outcome.find(REFERENCE, 1), outcome.find(REFERENCE, 2)
-    if one is None or two is None:
-        return []
-    found, wanted = ratio(one, two), outcome.case.goal.get("two_threads_over_one")
-    line = f"flowrs, two threads over one: {found:.2f}x"
-    if wanted is None:
-        return [line]
-    return [f"{line}; goal: {wanted:.2f}x: {'met' if found >= wanted else 'NOT MET'}"]
-
-
-def _peak_goal(outcome: Outcome) -> list[str]:
-    wanted, threads = (
-        outcome.case.goal.get("share_of_peak"),
-        int(outcome.case.goal.get("threads", 1)),
-    )
-    series, peaks = outcome.find(REFERENCE, threads), outcome.peaks.get(threads)
-    if wanted is None or series is None or not peaks:
-        return []
-    found = outcome.case.flop / median(series.seconds) / median(peaks)
-    met = "met" if found >= wanted else "NOT MET"
-    return [f"goal: at {threads} threads {wanted:.0%} of the FMA peak: {found:.0%}: {met}"]
-
-
-def _step_goal(outcome: Outcome) -> list[str]:
-    goal, series = outcome.case.goal.get("microseconds"), outcome.find(REFERENCE, 1)
-    if goal is None or series is None:
-        return []
-    found = median(series.seconds) * 1e6
-    met = "met" if found < goal else "NOT MET"
-    return [f"goal: a step at 1 thread takes less than {goal:.0f} us: {found:.1f} us: {met}"]
 
 
 def versions(outcomes: list[Outcome]) -> str:
@@ -248,26 +209,59 @@ def terminal(outcome: Outcome) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def markdown(outcomes: list[Outcome], facts: dict[str, str], rounds: int, command: str) -> str:
+def summary(outcomes: list[Outcome]) -> Rows:
+    """All goals, each with its case, and those for all models together."""
+    rows = [["case", "goal", "found", ""]]
+    for outcome in outcomes:
+        rows += [[outcome.case.name, g.what, g.found, g.verdict] for g in goals(outcome)]
+    return rows + [["all", goal.what, goal.found, goal.verdict] for goal in overall(outcomes)]
+
+
+def markdown(run: Run, has_picture: bool = False) -> str:
     """The whole of ``RESULTS.md``."""
+    outcomes = run.outcomes
     lines = [
         "# Results of the benches",
         "",
-        f"Made by `{command}`; do not edit.",
+        f"Made by `{run.command}`; do not edit.",
         "",
-        f"Medians over {rounds} rounds in which all engines took turns, each in a process of its "
-        "own; `best` is the best round. `flowrs is 2.00x` means that flowrs does twice as many "
-        "steps in the same time (the median over rounds of the two times' ratio). Each step takes "
-        "a fresh batch of NumPy arrays and fetches its loss or logits. Before any time was taken, "
-        "the losses of the first steps were found to follow a float64 training run, and the "
-        "results of single operations those in float64. `of FMA peak` is the "
-        "share of the multiply-adds that the machine did in the same rounds when it did nothing "
-        "else; `cores used` is the engine's processor time over the time.",
+        "Medians over rounds in which all engines took turns, each in a process of its own; "
+        "`best` is the best round. `flowrs is 2.00x` means that flowrs does twice as many steps in "
+        "the same time (the median over rounds of the two times' ratio), in tables with one row a "
+        "size or operation as the fastest peer. Each step takes a fresh batch of NumPy arrays and "
+        "fetches its loss or logits. Before any time was taken, the losses of the first steps were "
+        "found to follow a float64 training run, and the results of single operations those in "
+        "float64. `of FMA peak` is the share of the float32 multiply-adds that the machine did in "
+        "the same rounds when it did nothing else, counting those of the plain formula; `cores "
+        "used` is the engine's processor time over the time.",
         "",
-        markdown_table([["fact", "value"], *([name, value] for name, value in facts.items())]),
+        markdown_table([["fact", "value"], *([name, value] for name, value in run.facts.items())]),
+        "",
+        "## Goals",
+        "",
+        markdown_table(summary(outcomes)),
     ]
+    missing = sorted(set(case.names()) - {outcome.case.name for outcome in outcomes})
+    if missing:
+        lines += ["", f"Not measured in this run: {', '.join(missing)}."]
+    if has_picture:
+        lines += ["", "## Roofline", "", f"![roofline]({PICTURE})"]
     for outcome in outcomes:
         for heading, rows in tables(outcome):
             lines += ["", f"## {heading}", "", markdown_table(rows)]
         lines += ["", *(f"- {remark}" for remark in remarks(outcome))]
     return "\n".join(lines) + "\n"
+
+
+def readme(text: str, outcomes: list[Outcome]) -> str | None:
+    """The README with its tables made anew; None where there is no table for one of them."""
+    before, begin, rest = text.partition(README_MARKS[0])
+    _, end, after = rest.partition(README_MARKS[1])
+    by_name = {outcome.case.name: outcome for outcome in outcomes}
+    found = [tables(by_name[name]) for name in IN_README if name in by_name]
+    if not end or len(found) < len(IN_README) or not all(found):
+        return None
+    shown = "".join(
+        f"\n{heading}\n\n{markdown_table(rows)}\n" for heading, rows in (all_[-1] for all_ in found)
+    )
+    return f"{before}{begin}\n{shown}\n{end}{after}"

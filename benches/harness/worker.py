@@ -8,10 +8,14 @@ the standard error.
                         losses (or the digest of an operation's result) and the versions
     round PART STEPS    takes some steps untimed, then STEPS timed ones, waits until no thread of
                         the library is busy any more, and answers with the times
+    memory PART         takes the golden steps of a part, and answers with their losses and with how
+                        much more memory the process held at most than after the import; asked
+                        for once, as the only command
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import importlib.util
 import json
@@ -35,6 +39,10 @@ from harness.operation import digest
 
 #: Share of a round's steps that are taken before it, untimed: others have used the caches.
 WARM_UP = 0.2
+
+#: Steps at least, and different batches at most, where memory is measured.
+MEMORY_STEPS = 12
+DIFFERENT_BATCHES = 20
 
 #: Samples of the first golden step, which inference is checked with.
 GOLDEN_BATCH = 100
@@ -117,6 +125,40 @@ class Runner:
         }
 
 
+def _memory(engine: Engine, case: Case, threads: int) -> dict[str, Any]:
+    """What a model takes, with its weights, what compiles it, and a few steps of training.
+
+    The batches and the first weights are there before; the steps are a dozen at least, so that what
+    grows step by step is seen.
+    """
+    assert case.golden is not None
+    images, labels = (array[:DIFFERENT_BATCHES].copy() for array in data.batches(case))
+    task = Task(case, data.first_weights(case), threads)
+    importlib.import_module(f"engines.{engine.module}")
+    _forget_peak()
+    before = _peak_bytes()
+    step, losses = engine.setup(task), []
+    for number in range(max(case.golden.steps, MEMORY_STEPS)):
+        losses.append(step(images[number % len(images)], labels[number % len(images)]))
+    found = {"bytes": _peak_bytes() - before, "losses": losses[: len(images)]}
+    return {"steps": len(losses), "versions": _versions(engine), **found}
+
+
+def _forget_peak() -> None:
+    """Lets the peak begin anew with what the process holds now."""
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        raise NotImplementedError(f"the system does not measure it: {error}") from error
+
+
+def _peak_bytes() -> int:
+    """The most memory that the process held."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
 def _busy_seconds() -> float:
     """Time that the machine's cores have worked so far; 0 where the system does not say."""
     try:
@@ -185,6 +227,9 @@ def main() -> None:
         command, part, *arguments = line.split()
         number = int(part)
         try:
+            if command == "memory":
+                print(json.dumps(_memory(engine, case.parts[number], threads)), file=answers)
+                continue
             if not runners:
                 # All at once: some libraries want to know everything before they run anything.
                 runners = [_runner(engine, part, threads) for part in case.parts]

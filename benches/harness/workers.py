@@ -71,7 +71,7 @@ class Worker:
             line = ""
         finally:
             alarm.cancel()
-        if not line:
+        if not line.endswith("\n"):
             raise WorkerError(f"the process ended or hung: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
