@@ -92,6 +92,10 @@ stubs: $(BIN)/.dev ## Make python/flowrs/_flowrs.pyi anew from the extension mod
 bench: .venv-bench/.wheel ## Measure flowrs and its peers for half an hour, and write the report
 	@.venv-bench/bin/python benches/run.py --write
 
+.PHONY: bench-choices
+bench-choices: .venv-bench/.wheel ## Measure whether convolutions get their fastest algorithm
+	@.venv-bench/bin/python benches/choices.py
+
 .PHONY: bench-checkpoints
 bench-checkpoints: .venv-bench/.wheel ## Measure saving and opening of checkpoints, and write the report
 	@.venv-bench/bin/python benches/checkpoints.py --write

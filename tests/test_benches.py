@@ -13,7 +13,8 @@ import pytest
 BENCHES = Path(__file__).parents[1] / "benches"
 sys.path.insert(0, str(BENCHES))
 
-from checkpoints import Goal  # noqa: E402 - found by the line above
+import choices  # noqa: E402 - found by the line above
+from checkpoints import Goal  # noqa: E402
 from engines import ENGINES  # noqa: E402
 from harness import case, measure, operation  # noqa: E402
 from harness.measure import Series  # noqa: E402
@@ -136,6 +137,37 @@ def test_memory_is_taken_while_losses_are_compared(mnist_dir, golden_dir, monkey
     assert answer["losses"][0] == pytest.approx(2.95, abs=1.0)
     # The weights at least, and not the training set.
     assert 4 * 512 * 784 < answer["bytes"] < 40e6
+
+
+def test_convolutions_are_timed_under_every_algorithm(capsys):
+    assert choices.main(["--case", "lenet_train", "--batch", "1", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:5] == ["convolution,", "images", "pass", "choice", "direct"]
+    first = [line for line in lines if line.startswith("1-32 5x5, 28x28, 1 ")]
+    second = [line for line in lines if line.startswith("32-64 5x5, 14x14, 1 ")]
+    assert [" forward " in line for line in first] == [True, False]
+    assert [" to weight " in line for line in first] == [False, True]
+    assert len(second) == 3
+    for line in second:
+        assert len([word for word in line.split() if "." in word]) >= 3
+    assert lines[-2].startswith("goal: each choice at most 15% slower than the best: ")
+
+
+def test_a_choice_is_as_slow_as_it_is_beside_the_best():
+    convolution = choices.convolutions(["resnet18_train"], [32])[1]
+    assert str(convolution) == "64-64 3x3, 32x32, 32"
+    rows = [
+        choices.Row(convolution, "forward", "direct", {"direct": 0.005, "winograd6": 0.004}),
+        choices.Row(convolution, "to input", "direct", {"direct": 0.005, "im2col": 0.010}),
+    ]
+    assert rows[0].slower == pytest.approx(0.25)
+    table = choices.rows(rows)
+    assert table[0][3:] == ["direct ms", "winograd6 ms", "im2col ms", "slower", ""]
+    assert table[1][3:] == ["5.000", "4.000", "-", "25%", "TOO SLOW"]
+    assert table[2][3:] == ["5.000", "-", "10.000", "0%", ""]
+    goal, together = choices.summary(rows)
+    assert goal.endswith("1 of 2 are slower, 25% at most (64-64 3x3, 32x32, 32, forward): NOT MET")
+    assert together.endswith("10 ms as chosen, 9 ms with the best: 11.1% slower")
 
 
 def test_a_worker_that_ends_is_an_error_with_its_last_words():
