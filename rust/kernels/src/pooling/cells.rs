@@ -132,7 +132,9 @@ impl<T: Float, const S: usize> Cells for Positions<'_, T, S> {
             }
         });
         self.output[first..first + N].copy_from_slice(&best);
-        self.positions[first..first + N].copy_from_slice(&positions.map(T::position));
+        for (to, position) in self.positions[first..first + N].iter_mut().zip(positions) {
+            *to = T::position(position);
+        }
     }
 }
 
@@ -157,6 +159,17 @@ impl<T: Float, const S: usize> Cells for Averages<'_, T, S> {
         let averages = sums.map(|sum| sum / count);
         self.output[first..first + N].copy_from_slice(&averages);
     }
+}
+
+/// Positions as numbers to compare. A function of the standard library that fills an array might be
+/// called, and the numbers go through memory.
+#[inline(always)]
+fn numbers<T: Float, const N: usize>(positions: &[u8]) -> [T; N] {
+    let mut numbers = [T::ZERO; N];
+    for (number, position) in numbers.iter_mut().zip(positions) {
+        *number = T::from_position(*position);
+    }
+    numbers
 }
 
 /// The gradients to the channels of an input pixel: those of the windows that cover it, where it is
@@ -188,10 +201,9 @@ impl<T: Float> Cells for Gathered<'_, T> {
                     let tap = taps * axes[2].window + shifted[2] - w * axes[2].stride;
                     let tap = T::from_position(tap as u8);
                     let at = (line + w) * inner + first;
-                    let positions = &self.positions[at..at + N];
+                    let positions = numbers::<T, N>(&self.positions[at..at + N]);
                     let mut gradients = [T::ZERO; N];
                     gradients.copy_from_slice(&self.output_gradient[at..at + N]);
-                    let positions = std::array::from_fn(|i| T::from_position(positions[i]));
                     // SAFETY: the trait's contract.
                     unsafe { T::add_chosen::<I, N>(&mut sums, &positions, &gradients, tap) };
                 }
@@ -221,8 +233,7 @@ impl<T: Float> Cells for Given<'_, T> {
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let mut gradients = [T::ZERO; N];
         gradients.copy_from_slice(&self.output_gradient[first..first + N]);
-        let positions = &self.positions[first..first + N];
-        let positions = std::array::from_fn(|i| T::from_position(positions[i]));
+        let positions = numbers::<T, N>(&self.positions[first..first + N]);
         let pixels = self.input_gradient.chunks_exact_mut(self.inner);
         for (tap, pixel) in (self.tap..).zip(pixels) {
             let (mut sums, tap) = ([T::ZERO; N], T::from_position(tap as u8));
