@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         if options.report:
             _write(kept.merged([kept.load(path) for path in options.report]))
             return 0
-        cases = [case.load(name) for name in options.case or case.names()]
+        cases = [case.load(name) for name in options.case or _all()]
         data.check_folders()
     except (case.CaseError, data.MissingData, kept.KeptError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -74,6 +74,11 @@ def main(arguments: list[str]) -> int:
     if not is_whole:
         return 130
     return 1 if any(outcome.failed for outcome in run.outcomes) else 0
+
+
+def _all() -> list[str]:
+    """All cases, those first that the README shows."""
+    return list(dict.fromkeys([*report.IN_README, *case.names()]))
 
 
 def _measure(cases: list[Case], options: argparse.Namespace, run: Run) -> bool:

@@ -56,5 +56,4 @@ def merged(runs: list[Run]) -> Run:
     """One run of all cases; of a case that is in several, the numbers of the last one count."""
     outcomes = {outcome.case.name: outcome for run in runs for outcome in run.outcomes}
     command = "` and `".join(dict.fromkeys(run.command for run in runs))
-    ordered = [outcomes[name] for name in sorted(outcomes)]
-    return Run(command, runs[-1].facts, ordered)
+    return Run(command, runs[-1].facts, list(outcomes.values()))
