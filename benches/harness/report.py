@@ -32,10 +32,11 @@ def text_table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def markdown_table(rows: Rows) -> str:
-    """The same as Markdown."""
+def markdown_table(rows: Rows, numbers: bool = True) -> str:
+    """The same as Markdown; with the other columns to the left where they hold no numbers."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "| --- " + "| ---: " * (len(rows[0]) - 1) + "|")
+    other = "| ---: " if numbers else "| --- "
+    lines.insert(1, "| --- " + other * (len(rows[0]) - 1) + "|")
     return "\n".join(lines)
 
 
@@ -235,11 +236,11 @@ def markdown(run: Run, has_picture: bool = False) -> str:
         "the same rounds when it did nothing else, counting those of the plain formula; `cores "
         "used` is the engine's processor time over the time.",
         "",
-        markdown_table([["fact", "value"], *([name, value] for name, value in run.facts.items())]),
+        markdown_table([["fact", "value"], *map(list, run.facts.items())], numbers=False),
         "",
         "## Goals",
         "",
-        markdown_table(summary(outcomes)),
+        markdown_table(summary(outcomes), numbers=False),
     ]
     missing = sorted(set(case.names()) - {outcome.case.name for outcome in outcomes})
     if missing:
