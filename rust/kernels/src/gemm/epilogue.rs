@@ -101,7 +101,10 @@ fn each<T: Float>(c: &mut [T], other: &[T], f: impl Fn(T, T) -> T) {
     let ((parts, rest), (others, other_rest)) =
         (c.as_chunks_mut::<LENGTH>(), other.as_chunks::<LENGTH>());
     for (part, other) in parts.iter_mut().zip(others) {
-        part.iter_mut().zip(other).for_each(|(c, &other)| *c = f(*c, other));
+        // Copies: all is read before anything is written, or the compiler makes no vectors.
+        let (mut values, other) = (*part, *other);
+        values.iter_mut().zip(other).for_each(|(c, other)| *c = f(*c, other));
+        *part = values;
     }
     rest.iter_mut().zip(other_rest).for_each(|(c, &other)| *c = f(*c, other));
 }
