@@ -15,8 +15,6 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 /// One call of a kernel: `c = alpha * a * b + beta * c` for a tile.
 pub struct Tile<T> {
-    /// Steps of a stretch of `a`.
-    pub(super) depth: usize,
     pub(super) a: *const T,
     pub(super) a_row: usize,
     pub(super) a_step: usize,
@@ -28,19 +26,75 @@ pub struct Tile<T> {
     pub(super) c: *mut T,
     pub(super) c_row: usize,
     pub(super) columns: usize,
-    /// What will be needed next: a cache line every `ahead_step`, at any address.
-    pub(super) ahead: *const T,
-    pub(super) ahead_step: usize,
+    /// The lines of `c` are on their way; else they are asked for at once.
+    pub(super) fetched: bool,
+    /// What will be needed next.
+    pub(super) ahead: *const Ahead<T>,
     pub(super) alpha: T,
     pub(super) beta: T,
 }
+
+/// The most walks along cache lines during a stretch.
+const WALKS: usize = 6;
+
+/// Cache lines to ask for during a stretch, one with each step: a core can wait for few at a time.
+pub(super) struct Ahead<T> {
+    walks: [Walk<T>; WALKS],
+    count: usize,
+    left: usize,
+}
+
+/// So many lines, `step` elements from one to the next, at any address.
+#[derive(Clone, Copy)]
+struct Walk<T> {
+    lines: usize,
+    start: *const T,
+    step: usize,
+}
+
+impl<T: Copy> Ahead<T> {
+    pub(super) fn new() -> Self {
+        let none = Walk { lines: 0, start: std::ptr::null(), step: 0 };
+        Ahead { walks: [none; WALKS], count: 0, left: 0 }
+    }
+
+    /// Forgets all and has room for a line with each of `depth` steps.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, depth: usize) {
+        (self.count, self.left) = (0, depth);
+    }
+
+    /// Asks for lines, as far as there is room.
+    #[inline(always)]
+    pub(super) fn add(&mut self, lines: usize, start: *const T, step: usize) {
+        let lines = lines.min(self.left);
+        if lines > 0 && self.count + 1 < WALKS {
+            self.walks[self.count] = Walk { lines, start, step };
+            self.count += 1;
+            self.left -= lines;
+        }
+    }
+
+    /// With the steps that are left nothing new is asked for, but this line.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, line: *const T) {
+        if self.left > 0 {
+            self.walks[self.count] = Walk { lines: self.left, start: line, step: 0 };
+            self.count += 1;
+            self.left = 0;
+        }
+    }
+}
+
+/// How many steps ahead of their use the lines of packed rows are asked for.
+const STEPS_AHEAD: usize = 8;
 
 /// Computes a tile.
 ///
 /// # Safety
 /// The CPU has the instructions of the [`Isa`] that the kernel was chosen for. There are
-/// `stretch_count` stretches. For each of the kernel's rows `r`, each stretch `s`, each step
-/// `p < depth`, and each column `j`: `a + stretches[s] + r * a_row + p * a_step` and
+/// `stretch_count` stretches, of as many steps as `ahead` has lines: their `depth`. For each of the
+/// kernel's rows `r`, each stretch `s`, each step `p < depth`, and each column `j`: `a + stretches[s] + r * a_row + p * a_step` and
 /// `b + (s * depth + p) * b_step + j` can be read for every `j` of the kernel's full width, and
 /// `c + r * c_row + j` can be read and written by this call alone for every `j < columns`;
 /// `columns` is at most the width.
@@ -213,27 +267,36 @@ where
     // at steps `p < depth`, `c` in its own rows and columns, `edge` within its width.
     unsafe {
         let mut sums = [[V::splat(T::ZERO); NV]; MR];
-        // The lines of `c` arrive while the sums are computed.
-        each_row!(row < MR => {
-            for v in 0..NV {
-                prefetch(tile.c.wrapping_add(row * tile.c_row + v * V::LANES));
-            }
-        });
-        let (mut b, mut ahead) = (tile.b, tile.ahead);
+        if !tile.fetched {
+            each_row!(row < MR => {
+                for v in 0..NV {
+                    prefetch(tile.c.wrapping_add(row * tile.c_row + v * V::LANES));
+                }
+            });
+        }
+        let ahead = &*tile.ahead;
+        let walks = ahead.walks.get_unchecked(..ahead.count);
+        let mut b = tile.b;
         for stretch in 0..tile.stretch_count {
             let mut a = tile.a.wrapping_add(*tile.stretches.add(stretch));
-            for _ in 0..tile.depth {
-                let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
-                each_row!(row < MR => {
-                    let factor = V::splat(*a.add(row * a_row));
-                    for v in 0..NV {
-                        sums[row][v] = sums[row][v].plus_product(factor, vectors[v]);
+            for &walk in walks {
+                let Walk { lines, mut start, step } = walk;
+                for _ in 0..lines {
+                    let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+                    each_row!(row < MR => {
+                        let factor = V::splat(*a.add(row * a_row));
+                        for v in 0..NV {
+                            sums[row][v] = sums[row][v].plus_product(factor, vectors[v]);
+                        }
+                    });
+                    a = a.wrapping_add(tile.a_step);
+                    b = b.wrapping_add(tile.b_step);
+                    prefetch(start);
+                    start = start.wrapping_add(step);
+                    if ADJACENT {
+                        prefetch(a.wrapping_add(STEPS_AHEAD * tile.a_step));
                     }
-                });
-                a = a.wrapping_add(tile.a_step);
-                b = b.wrapping_add(tile.b_step);
-                prefetch(ahead);
-                ahead = ahead.wrapping_add(tile.ahead_step);
+                }
             }
         }
         let (alpha, beta) = (V::splat(tile.alpha), V::splat(tile.beta));

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 mod blocked;
+mod cut;
 mod epilogue;
 mod lanes;
 mod library;

@@ -43,19 +43,54 @@ pub(crate) fn pack_columns<T: Float>(isa: Isa, b: Matrix<T>, width: usize, packe
     if columns < width {
         packed.fill(T::ZERO);
     }
-    if b.column_stride() == 1 {
-        for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
-            let start = row * b.row_stride();
-            packed[..columns].copy_from_slice(&b.data()[start..start + columns]);
+    if b.column_stride() != 1 {
+        return transpose(isa, b.transposed(), width, packed);
+    }
+    let (from, stride) = (b.data(), b.row_stride());
+    match (columns == width, width) {
+        (true, 32) => copy_rows::<T, 32>(isa, from, stride, packed),
+        (true, 16) => copy_rows::<T, 16>(isa, from, stride, packed),
+        (true, 8) => copy_rows::<T, 8>(isa, from, stride, packed),
+        _ => {
+            for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
+                packed[..columns].copy_from_slice(&from[row * stride..][..columns]);
+            }
         }
-    } else {
-        transpose(isa, b.transposed(), width, packed);
     }
 }
 
-/// Writes `a` column by column.
-pub(super) fn pack_rows<T: Float>(isa: Isa, a: Matrix<T>, packed: &mut [T]) {
-    transpose(isa, a, a.rows(), packed);
+/// Writes the rows of `a` step by step, each step in `width` elements of which the last are any.
+pub(super) fn pack_steps<T: Float>(isa: Isa, a: Matrix<T>, width: usize, packed: &mut [T]) {
+    match (a.row_stride(), width) {
+        (1, 16) => copy_steps::<T, 16>(isa, a, packed),
+        (1, 8) => copy_steps::<T, 8>(isa, a, packed),
+        (1, 4) => copy_steps::<T, 4>(isa, a, packed),
+        _ => transpose(isa, a, width, packed),
+    }
+}
+
+per_isa! {
+    /// [`pack_steps`] where rows lie side by side: whole vectors are copied, of which the last
+    /// elements are not needed, but where they would lie outside the matrix.
+    fn copy_steps<I, T: Float; const WIDTH: usize>(a: Matrix<T>, packed: &mut [T]) {
+        let rows = a.rows();
+        for (step, packed) in packed.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            let from = &a.data()[step * a.column_stride()..];
+            match from.first_chunk::<WIDTH>() {
+                Some(from) => *packed = *from,
+                None => packed[..rows].copy_from_slice(&from[..rows]),
+            }
+        }
+    }
+}
+
+per_isa! {
+    /// Copies whole rows, which begin at a distance from one another.
+    fn copy_rows<I, T: Float; const WIDTH: usize>(from: &[T], stride: usize, packed: &mut [T]) {
+        for (row, packed) in packed.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            packed.copy_from_slice(&from[row * stride..][..WIDTH]);
+        }
+    }
 }
 
 /// Transposes a square of `side` in registers: `to[i * to_stride + j] = from[j * from_stride + i]`.

@@ -2,7 +2,7 @@
 //! windows of a convolution, read where they are.
 
 use super::matrix::{Block, Matrix};
-use super::microkernel::{Tile, WIDE, sizes};
+use super::microkernel::{Ahead, Tile, WIDE, sizes};
 use super::pack::pack_columns;
 use crate::shape::Sizes;
 use crate::{Float, Isa};
@@ -120,8 +120,10 @@ pub(crate) fn multiply<T: Float>(
     let (least, larger) = (rows / groups, rows % groups);
     let kernel = |rows| T::kernel(isa, rows, columns > panels.lanes, row == 1);
     let kernels = [kernel(least), if larger > 0 { kernel(least + 1) } else { kernel(least) }];
+    let mut ahead = Ahead::new();
+    ahead.begin(depth);
+    ahead.fill(panel.as_ptr());
     let mut tile = Tile {
-        depth,
         a: data.as_ptr(),
         a_row: row,
         a_step: step,
@@ -132,8 +134,8 @@ pub(crate) fn multiply<T: Float>(
         c: c.pointer(),
         c_row: c.row_stride(),
         columns,
-        ahead: panel.as_ptr(),
-        ahead_step: 0,
+        fetched: false,
+        ahead: &ahead,
         alpha: T::ONE,
         beta: if accumulate { T::ONE } else { T::ZERO },
     };
