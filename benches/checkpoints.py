@@ -294,7 +294,9 @@ def main(arguments: list[str]) -> int:
     if options.operations:
         chosen = tuple(options.operations.split(","))
         cases = tuple(dataclasses.replace(case, operations=chosen) for case in cases)
-    lines = [_heading(shlex.join(["benches/checkpoints.py", *arguments]), options.rounds)]
+    # The report does not name a folder of the machine that it was made on.
+    written = ["--write"] if options.write else arguments
+    lines = [_heading(shlex.join(["benches/checkpoints.py", *written]), options.rounds)]
     print(lines[0])
     # All cases in one place, so that nothing is removed before the end.
     with tempfile.TemporaryDirectory(dir=options.folder) as root:
