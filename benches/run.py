@@ -4,7 +4,7 @@
 Each engine runs in a process of its own for each number of threads. Before any time is taken, the
 losses of its first steps must follow those of float64 training, and what single operations give
 must be what they give in float64. Then the engines take turns, round by round, while the others
-sleep, and medians over the rounds are reported. All cases take about 25 minutes on two cores.
+sleep, and medians over the rounds are reported. All cases take half an hour on two cores.
 
 Needed are FLOWRS_DATA_DIR (the folder with the four MNIST files) and FLOWRS_GOLDEN_DIR (the folder
 with traces.json and the first weights). Engines that are not installed are listed as absent;

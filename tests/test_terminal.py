@@ -226,11 +226,12 @@ def test_a_closed_stream_is_no_error(clock):
     assert stream.closed
 
 
-def test_missing_standard_streams_are_no_error(clock, monkeypatch):
+def test_missing_standard_streams_are_no_error(clock, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr", None)
     progress = Progress("x", total=2)
     progress.update(2)
     progress.close()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_stream_that_cannot_encode_gets_question_marks(clock):
