@@ -47,7 +47,7 @@ def setup(task: Task, variant: str | None = None) -> Step:
         loss = flow.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         schedule = flow.optimizer.PiecewiseConstantScheduler([], [case.rate])
         flow.optimizer.SGD(schedule, momentum=0).minimize(loss)
-        return loss
+        return flow.math.reduce_mean(loss)
 
     train_job.__name__ = _label(f"train {case.name} {case.variant}")
     train_job = flow.global_function(type="train")(train_job)
@@ -58,7 +58,7 @@ def setup(task: Task, variant: str | None = None) -> Step:
         if not is_loaded:
             flow.load_variables(_named(task))
             is_loaded = True
-        return float(train_job(images, labels).mean())
+        return train_job(images, labels).item()
 
     return step
 

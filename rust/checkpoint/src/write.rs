@@ -18,8 +18,8 @@ use crate::storage::Storage;
 const FLUSHED: usize = 1 << 20;
 
 /// Bytes that are hashed and then written at once, before they leave the cache. What is written at once
-/// the system keeps in large pages, of which a mapping needs fewer.
-const WRITTEN: usize = 1 << 20;
+/// the system keeps in large pages; one of this size a mapping reaches with a single page fault.
+const WRITTEN: usize = 2 << 20;
 
 /// Files and directories that a save has made; directories follow those that they are in.
 #[derive(Debug, Default)]
