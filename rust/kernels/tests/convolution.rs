@@ -346,6 +346,12 @@ fn large_shapes(layout: Layout) -> Vec<ConvolutionShape> {
         square(1, [3, 20, 1], 40, [7, 2, 1, 3], layout),
         square(1, [30, 10, 1], 24, [3, 1, 2, 4], layout),
         shape(2, [12, 17, 1], [5, 6, 7], [3; 3], NONE, NONE, [[1; 2]; 3], layout),
+        // Weights that leave the cache when they are transformed for tiles.
+        square(3, [80, 96, 1], 6, [3, 1, 1, 1], layout),
+        square(6, [80, 64, 1], 20, [3, 1, 1, 1], layout),
+        square(2, [32, 528, 1], 4, [3, 1, 1, 1], layout),
+        square(5, [528, 16, 1], 3, [3, 1, 1, 0], layout),
+        square(2, [96, 64, 1], 9, [5, 1, 1, 2], layout),
     ]
 }
 
@@ -607,4 +613,15 @@ fn pools_go_along_with_the_convolutions_of_a_lenet() {
         let case = Case { shape, bias: true, relu: true, seed: 16 };
         assert_eq!(check_pooled::<f32>(&case, &pool_of(&shape, 2, 2, 0)), [true; 3]);
     }
+}
+
+/// The gradient of the pool goes to the transformed input of all images, and nothing else along.
+#[test]
+fn pools_go_along_with_weights_that_leave_the_cache() {
+    let shape = square(3, [80, 96, 1], 6, [3, 1, 1, 1], Layout::ChannelsLast);
+    let pools = |pass| Algorithm::Winograd6.pools::<f32>(Isa::detect(), pass, &shape);
+    let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
+    assert_eq!(passes.map(pools), [false, true, false]);
+    let case = Case { shape, bias: true, relu: true, seed: 16 };
+    check_pooled::<f32>(&case, &pool_of(&shape, 2, 2, 0));
 }

@@ -101,6 +101,7 @@ fn shapes(kernel: usize) -> Vec<ConvolutionShape> {
         square(3, [16, 32], 8, kernel),
         square(1, [128, 32], 8, kernel),
         square(11, [16, 16], 14, kernel),
+        square(9, [96, 128], 4, kernel),
     ]
 }
 

@@ -50,18 +50,19 @@ impl Algorithm {
     ];
 
     /// About how much longer the algorithm takes for a pass over a shape, which it supports, than the
-    /// direct one.
-    fn cost<T>(self, shape: &ConvolutionShape) -> f64 {
-        match self {
-            Algorithm::Direct => 1.0,
-            Algorithm::Im2col => 2.0,
-            Algorithm::Depthwise if shape.groups > 1 => 0.0,
-            Algorithm::Depthwise => 3.0,
+    /// direct one for a large shape.
+    fn cost<T>(self, pass: Pass, shape: &ConvolutionShape) -> f64 {
+        match (self, pass) {
+            (Algorithm::Direct, _) => direct::cost(pass, shape),
+            (Algorithm::Im2col, Pass::WeightGradient) => 1.2,
+            (Algorithm::Im2col, _) => 1.6,
+            (Algorithm::Depthwise, _) if shape.groups > 1 => 0.0,
+            (Algorithm::Depthwise, _) => 3.0,
             // A product takes longer, the more so the larger the tile: there are the transforms too.
-            Algorithm::Winograd6 => 1.6 * winograd::products::<T>(6, shape),
+            (Algorithm::Winograd6, _) => 1.6 * winograd::products::<T>(6, shape),
             // Double precision is for sharp results, in which equal maxima of a pool stay equal.
-            Algorithm::Winograd8 if size_of::<T>() > size_of::<f32>() => f64::INFINITY,
-            Algorithm::Winograd8 => 1.9 * winograd::products::<T>(8, shape),
+            (Algorithm::Winograd8, _) if size_of::<T>() > size_of::<f32>() => f64::INFINITY,
+            (Algorithm::Winograd8, _) => 1.9 * winograd::products::<T>(8, shape),
         }
     }
 
@@ -114,7 +115,7 @@ pub fn choose<T: Float>(
         algorithm.supports(pass, shape) && algorithm.error_ratio(pass, shape) <= limit
     };
     let fastest = |among: &[Algorithm]| {
-        let costs = among.iter().copied().filter(fits).map(|a| (a, a.cost::<T>(shape)));
+        let costs = among.iter().copied().filter(fits).map(|a| (a, a.cost::<T>(pass, shape)));
         costs.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(algorithm, _)| algorithm)
     };
     fastest(wanted).or_else(|| fastest(&Algorithm::ALL)).unwrap_or(Algorithm::Im2col)

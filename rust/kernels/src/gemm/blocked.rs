@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::cut::Cut;
 use super::epilogue::{Epilogue, finish};
 use super::matrix::{Block, Matrix, MatrixMut};
-use super::microkernel::{Ahead, Tile, sizes};
+use super::microkernel::{Ahead, Kernel, Tile, sizes};
 use super::pack::{Buffer, LINE, pack_columns, pack_steps};
 use crate::parallel::Parts;
 use crate::{Float, Isa, Parallel};
@@ -89,12 +89,22 @@ struct Product<'a, T> {
     epilogue: Epilogue<'a, T>,
 }
 
-/// A panel of `b` in a block of the depth, as the kernels read it.
+/// A panel of the result in a block of the depth, as the kernels read its operands.
 struct Panel<T> {
-    index: usize,
-    block: usize,
-    data: *const T,
-    step: usize,
+    column: usize,
+    columns: usize,
+    /// The first row of `a` that is wanted, its rows' and its steps' distance; packed ones come by
+    /// group of so many elements.
+    a: *const T,
+    a_row: usize,
+    a_step: usize,
+    a_group: Option<usize>,
+    b: *const T,
+    b_step: usize,
+    /// For the smaller groups of rows, and for the larger ones.
+    kernels: [Kernel<T>; 2],
+    beta: T,
+    is_last: bool,
 }
 
 impl<T: Float> Product<'_, T> {
@@ -127,15 +137,32 @@ impl<T: Float> Product<'_, T> {
         let (start, depth) = cut.depth(block);
         let (column, columns) = cut.columns(index);
         let width = cut.width(columns);
-        let b = self.b.block(start, depth, column, columns);
-        let (data, step) = if cut.pack_b || columns < width {
+        let part = self.b.block(start, depth, column, columns);
+        let (b, b_step) = if cut.pack_b || columns < width {
             let packed = buffer.take(depth * width);
-            pack_columns(self.isa, b, width, packed);
+            pack_columns(self.isa, part, width, packed);
             (packed.as_ptr(), width)
         } else {
-            (b.data().as_ptr(), b.row_stride())
+            (part.data().as_ptr(), part.row_stride())
         };
-        let panel = Panel { index, block, data, step };
+        let (row, rows) = cut.all_rows(&groups);
+        let (a, a_row, a_step, a_group) = match self.packed_a {
+            Some(packed) => {
+                let (width, group) = (cut.packed_rows(), cut.packed_rows() * cut.k);
+                let packed = &packed[groups.start * group..groups.end * group];
+                (packed[start * width..].as_ptr(), 1, width, Some(group))
+            }
+            None => {
+                let a = self.a.block(row, rows, start, depth);
+                (a.data().as_ptr(), a.row_stride(), a.column_stride(), None)
+            }
+        };
+        let kernel = |rows| T::kernel(self.isa, rows, columns > cut.sizes.lanes, a_row == 1);
+        let kernels = cut.group_sizes().map(kernel);
+        let beta = if block == 0 { self.beta } else { T::ONE };
+        let is_last = block + 1 == cut.depth_blocks;
+        let panel =
+            Panel { column, columns, a, a_row, a_step, a_group, b, b_step, kernels, beta, is_last };
         let mut lines = next.map(|next| cut.lines(self.b, next, groups.len()));
         let mut ahead = Ahead::new();
         for group in groups.clone() {
@@ -151,9 +178,9 @@ impl<T: Float> Product<'_, T> {
             if let Some(lines) = &mut lines {
                 lines.fetch_share(&mut ahead);
             }
-            ahead.fill(data);
+            ahead.fill(b);
             let fetched = (fetched || group > groups.start) && depth >= cut.tile_lines;
-            self.tile(&panel, group, fetched, &ahead);
+            self.tile(&panel, (group, group - groups.start), row, fetched, &ahead);
         }
     }
 
@@ -167,47 +194,45 @@ impl<T: Float> Product<'_, T> {
         }
     }
 
-    fn tile(&self, panel: &Panel<T>, group: usize, fetched: bool, ahead: &Ahead<T>) {
-        let cut = self.cut;
-        let ((row, rows), (column, columns)) = (cut.rows(group), cut.columns(panel.index));
-        let (start, depth) = cut.depth(panel.block);
-        let (a, a_row, a_step) = match self.packed_a {
-            Some(packed) => {
-                let width = cut.packed_rows();
-                let offset = (group * cut.k + start) * width;
-                (packed[offset..offset + width * depth].as_ptr(), 1, width)
-            }
-            None => {
-                let a = self.a.block(row, rows, start, depth);
-                (a.data().as_ptr(), a.row_stride(), a.column_stride())
-            }
-        };
+    /// Computes a group of a panel's rows, which are the panel's from `first_row` on.
+    fn tile(
+        &self,
+        panel: &Panel<T>,
+        (group, place): (usize, usize),
+        first_row: usize,
+        fetched: bool,
+        ahead: &Ahead<T>,
+    ) {
+        let (row, rows) = self.cut.rows(group);
+        let a = panel.a_group.map_or((row - first_row) * panel.a_row, |size| place * size);
+        let columns = (panel.column, panel.columns);
         // SAFETY: the tasks' panels and groups of rows do not overlap, and `Parallel` runs each task
         // once.
-        let mut c = unsafe { Block::new(self.c, self.c_row, (row, rows), (column, columns)) };
+        let mut c = unsafe { Block::new(self.c, self.c_row, (row, rows), columns) };
         let tile = Tile {
-            a,
-            a_row,
-            a_step,
+            a: panel.a.wrapping_add(a),
+            a_row: panel.a_row,
+            a_step: panel.a_step,
             stretches: &0,
             stretch_count: 1,
-            b: panel.data,
-            b_step: panel.step,
+            b: panel.b,
+            b_step: panel.b_step,
             c: c.pointer(),
             c_row: self.c_row,
-            columns,
+            columns: panel.columns,
             fetched,
             ahead,
             alpha: self.alpha,
-            beta: if panel.block == 0 { self.beta } else { T::ONE },
+            beta: panel.beta,
         };
-        let kernel = T::kernel(self.isa, rows, columns > cut.sizes.lanes, a_row == 1);
-        // SAFETY: the kernel is one for `isa`. `a` is a block of `rows` x `depth`, or its packed copy;
-        // `b` has `depth` rows of a kernel's width, either in the packed copy or inside the matrix
-        // since it has as many columns; `ahead` has `depth` lines; `c` is this task's block.
+        let kernel = panel.kernels[self.cut.is_larger(group)];
+        // SAFETY: the kernel is one for `isa` and so many rows. `a` is a block of `rows` x `depth`, or
+        // its packed copy; `b` has `depth` rows of a kernel's width, either in the packed copy or
+        // inside the matrix since it has as many columns; `ahead` has `depth` lines; `c` is this
+        // task's block.
         unsafe { kernel(&tile) };
-        if panel.block + 1 == cut.depth_blocks {
-            finish(self.isa, &mut c, self.epilogue.block(row, column, cut.n));
+        if panel.is_last {
+            finish(self.isa, &mut c, self.epilogue.block(row, panel.column, self.cut.n));
         }
     }
 }

@@ -18,6 +18,13 @@ const REUSE: usize = 4;
 const PAGE: usize = 4096;
 /// Panels that are enough for all threads; fewer are cut into groups of rows too.
 const ENOUGH_PANELS: usize = 8;
+/// What an element of the result costs besides its multiplications, in those.
+const ELEMENT_WORK: usize = 32;
+/// Tasks of a product that is cut by its rows.
+const ROW_TASKS: usize = 16;
+/// Sets of the first cache, and the lines that a set has room for, at least.
+const CACHE_SETS: usize = 64;
+const CACHE_WAYS: usize = 8;
 
 /// A product's panels of columns, groups of rows and blocks of the depth.
 pub(super) struct Cut {
@@ -25,7 +32,7 @@ pub(super) struct Cut {
     pub(super) n: usize,
     pub(super) k: usize,
     panels: usize,
-    panels_per_task: usize,
+    panel_parts: usize,
     pub(super) row_groups: usize,
     /// Rows of a small group; the first `larger_groups` have one more.
     group_rows: usize,
@@ -44,14 +51,20 @@ impl Cut {
         let width = WIDE * sizes.lanes;
         let panels = n.div_ceil(width);
         let row_groups = m.div_ceil(sizes.rows);
-        let panel_work = m * k * width;
-        let row_parts = if panels >= ENOUGH_PANELS {
+        let panel_work = m * (k + ELEMENT_WORK) * width;
+        let by_rows = cut_by_rows(sizes, row_groups, panels, a, b);
+        let row_parts = if by_rows {
+            ROW_TASKS
+        } else if panels >= ENOUGH_PANELS {
             1
         } else {
             (ENOUGH_PANELS / panels).min(panel_work.div_ceil(TASK_WORK)).clamp(1, row_groups)
         };
-        let panels_per_task =
-            if row_parts > 1 { 1 } else { TASK_WORK.div_ceil(panel_work).clamp(1, panels) };
+        let panel_parts = match row_parts {
+            _ if by_rows => 1,
+            1 => (panels * panel_work).div_ceil(TASK_WORK).clamp(1, panels),
+            _ => panels,
+        };
         let adjacent = |stride: usize| stride == 1;
         // Rows that a kernel reads in steps of this many bytes lie on a page of their own each.
         let spread = a.column_stride() * size_of::<T>() >= PAGE / 4 && panels >= REUSE;
@@ -60,31 +73,28 @@ impl Cut {
             n,
             k,
             panels,
-            panels_per_task,
+            panel_parts,
             row_groups,
             group_rows: m / row_groups,
             larger_groups: m % row_groups,
             row_parts,
             depth_blocks: k.div_ceil(DEPTH),
             pack_a: !adjacent(a.column_stride()) && (!adjacent(a.row_stride()) || spread),
-            pack_b: !adjacent(b.column_stride()) || row_groups >= REUSE,
+            pack_b: !adjacent(b.column_stride()) || row_groups >= REUSE && !by_rows,
             tile_lines: sizes.rows * (width * size_of::<T>()).div_ceil(LINE),
         }
     }
 
     pub(super) fn tasks(&self) -> usize {
-        self.panels.div_ceil(self.panels_per_task) * self.row_parts
+        self.panel_parts * self.row_parts
     }
 
     /// The panels and the groups of rows of a task.
     pub(super) fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let (column_part, row_part) = (task / self.row_parts, task % self.row_parts);
-        let first = column_part * self.panels_per_task;
-        let boundary = |part: usize| part * self.row_groups / self.row_parts;
-        (
-            first..self.panels.min(first + self.panels_per_task),
-            boundary(row_part)..boundary(row_part + 1),
-        )
+        let (panel_part, row_part) = (task / self.row_parts, task % self.row_parts);
+        let panel = |part: usize| part * self.panels / self.panel_parts;
+        let group = |part: usize| part * self.row_groups / self.row_parts;
+        (panel(panel_part)..panel(panel_part + 1), group(row_part)..group(row_part + 1))
     }
 
     /// The first column of a panel and their number.
@@ -102,6 +112,22 @@ impl Cut {
     pub(super) fn rows(&self, group: usize) -> (usize, usize) {
         let first = group * self.group_rows + group.min(self.larger_groups);
         (first, self.group_rows + usize::from(group < self.larger_groups))
+    }
+
+    /// The first row of some groups and their number.
+    pub(super) fn all_rows(&self, groups: &Range<usize>) -> (usize, usize) {
+        let (first, (last, rows)) = (self.rows(groups.start).0, self.rows(groups.end - 1));
+        (first, last + rows - first)
+    }
+
+    /// Rows of the smaller groups, and of the larger ones, which may be none.
+    pub(super) fn group_sizes(&self) -> [usize; 2] {
+        [self.group_rows, self.group_rows + usize::from(self.larger_groups > 0)]
+    }
+
+    /// The place in [`Cut::group_sizes`] of a group's rows.
+    pub(super) fn is_larger(&self, group: usize) -> usize {
+        usize::from(group < self.larger_groups)
     }
 
     /// The room that each step of a packed group of rows has: steps begin at cache lines.
@@ -131,6 +157,30 @@ impl Cut {
         let (next, stride) = (part.data().as_ptr(), part.row_stride());
         Lines { next, row: 0, rows, stride, lines, share: (rows * lines).div_ceil(shares) }
     }
+}
+
+/// Whether tasks are rows of the result with all its columns, rather than columns with all its rows.
+///
+/// Of a product with little depth, such as the gradient of a weight, the result is what takes most
+/// memory. Cut by rows, as the weight is in the forward pass, its parts stay in the caches of the
+/// threads. `b` is then read where it is, since all tasks read all of it, unless a panel's rows lie so
+/// that they drive one another out of the cache.
+fn cut_by_rows<T: Float>(
+    sizes: Sizes,
+    row_groups: usize,
+    panels: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+) -> bool {
+    let width = WIDE * sizes.lanes * size_of::<T>();
+    let lines = b.row_stride() * size_of::<T>() / LINE;
+    let sets = CACHE_SETS >> lines.trailing_zeros().min(CACHE_SETS.ilog2());
+    a.row_stride() == 1
+        && b.column_stride() == 1
+        && b.rows() <= DEPTH
+        && b.rows() * width.div_ceil(LINE) <= sets * CACHE_WAYS
+        && row_groups >= ROW_TASKS
+        && panels >= ENOUGH_PANELS
 }
 
 /// The cache lines of a matrix: the first ones of all rows, then the second ones.

@@ -299,7 +299,7 @@ where
                 }
             }
         }
-        let (alpha, beta) = (V::splat(tile.alpha), V::splat(tile.beta));
+        let alpha = V::splat(tile.alpha);
         let whole = tile.columns == NV * V::LANES;
         if whole && tile.alpha == T::ONE && tile.beta == T::ZERO {
             each_row!(row < MR => {
@@ -309,7 +309,7 @@ where
             });
         } else if whole {
             each_row!(row < MR => {
-                update(&sums[row], tile.c.add(row * tile.c_row), alpha, beta, tile.beta != T::ZERO);
+                update(&sums[row], tile.c.add(row * tile.c_row), alpha, tile.beta);
             });
         } else {
             // A narrower last tile goes through `edge`, which has room for the full width.
@@ -317,27 +317,30 @@ where
             each_row!(row < MR => {
                 let c = tile.c.add(row * tile.c_row);
                 std::ptr::copy_nonoverlapping(c, edge.as_mut_ptr(), tile.columns);
-                update(&sums[row], edge.as_mut_ptr(), alpha, beta, tile.beta != T::ZERO);
+                update(&sums[row], edge.as_mut_ptr(), alpha, tile.beta);
                 std::ptr::copy_nonoverlapping(edge.as_ptr(), c, tile.columns);
             });
         }
     }
 }
 
-/// `c = alpha * sums + beta * c`, or `alpha * sums` without reading `c`.
+/// `c = alpha * sums + beta * c`; with a `beta` of 0 `c` is not read.
 ///
 /// # Safety
 /// The vectors' instructions may be used, and `c` can be read and written for their whole width.
 #[inline(always)]
-unsafe fn update<T, V: Lanes<T>>(sums: &[V], c: *mut T, alpha: V, beta: V, accumulate: bool) {
+unsafe fn update<T: Float, V: Lanes<T>>(sums: &[V], c: *mut T, alpha: V, beta: T) {
     for (v, &sums) in sums.iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe {
             let c = c.add(v * V::LANES);
-            let mut value = sums.times(alpha);
-            if accumulate {
-                value = value.plus_product(V::load(c), beta);
-            }
+            let value = if beta == T::ZERO {
+                sums.times(alpha)
+            } else if beta == T::ONE {
+                V::load(c).plus_product(sums, alpha)
+            } else {
+                sums.times(alpha).plus_product(V::load(c), V::splat(beta))
+            };
             value.store(c);
         }
     }

@@ -66,6 +66,12 @@ impl Blocks {
         Blocks { axis, images, parts }
     }
 
+    /// Blocks of so many whole images.
+    pub(in super::super) fn of_images(shape: &ConvolutionShape, images: usize) -> Self {
+        let axis = (0..3).find(|&axis| shape.output[axis] > 1).unwrap_or(2);
+        Blocks { axis, images, parts: 1 }
+    }
+
     /// The number of blocks.
     pub(in super::super) fn count(&self, shape: &ConvolutionShape) -> usize {
         shape.batch.div_ceil(self.images) * self.parts

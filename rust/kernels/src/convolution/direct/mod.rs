@@ -28,12 +28,35 @@ pub(super) use weight::{add_parts, in_order, pack_gradient, weight_gradient};
 const DEPTH: usize = 256;
 /// Pixels of a block at most.
 const MAX_PIXELS: usize = 1024;
+/// Elements of the weight from which on the sums of its gradient leave the cache.
+const CACHED_SUMS: f64 = 65536.0;
 /// Parts of the working memory begin at multiples of this: at a cache line.
 const ALIGNMENT: usize = 16;
 
 /// Whether a pass over this shape can be computed so.
 pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
     pass != Pass::InputGradient || shape.turned().is_some()
+}
+
+/// How much longer a pass over this shape takes, for as many products, than one over a large shape.
+///
+/// The rows of a product are those of the image, so narrow images fill its tiles badly; and each block
+/// of pixels reads and writes the sums of the weight's gradient, which pays if there are many pixels or
+/// the sums stay in the cache.
+pub(super) fn cost(pass: Pass, shape: &ConvolutionShape) -> f64 {
+    let output = match pass {
+        Pass::InputGradient => shape.turned().map_or(shape.input, |turned| flat(&turned).output),
+        _ => flat(shape).output,
+    };
+    let width = output[2].max(1) as f64;
+    let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
+    match pass {
+        Pass::Forward | Pass::InputGradient => 1.0 + 4.0 / (width * width),
+        Pass::WeightGradient => {
+            let out_of_cache = shape.weight_elements() as f64 / CACHED_SUMS;
+            1.0 + 250.0 / pixels * out_of_cache.min(1.0)
+        }
+    }
 }
 
 /// Whether a pass that is supported can write to a pool, or read from one.

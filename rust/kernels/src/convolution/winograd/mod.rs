@@ -4,11 +4,12 @@
 //! kernels of 3 x 3 give 4 x 4 outputs with 36 instead of 144. Larger tiles have larger rounding errors;
 //! for 3 x 3 those of 8 x 8 would be too large.
 
+mod large;
 mod tiles;
 mod transform;
 mod weight;
 
-use super::direct::{Blocks, Input, Order, Part, Place, turn};
+use super::direct::{Blocks, Input, Order, Part};
 use super::ends::{Output, Source, Target};
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
@@ -19,7 +20,7 @@ use crate::{Float, Isa, Parallel};
 use smallvec::smallvec;
 use std::ops::Range;
 use tiles::Tiles;
-use transform::{CHANNELS, Finish, Kind, Strip, transform};
+use transform::{CHANNELS, Finish};
 
 pub(crate) use transform::{Kind as TransformKind, Run, dtransform, stransform};
 pub(super) use weight::weight_gradient;
@@ -33,8 +34,10 @@ const BLOCK_BYTES: usize = 560 * 1024;
 const WEIGHT_BYTES: usize = 640 * 1024;
 /// The same as [`BLOCK_BYTES`] if it does not: more tiles for each time that it is fetched.
 const LARGE_BLOCK_BYTES: usize = 2400 * 1024;
-/// The tiles whose products take as long as transforming a weight that does not.
-const WEIGHT_TILES: f64 = 140.0;
+/// The tiles whose products take as long as transforming the weight, if it stays in the cache: then it is
+/// small, and tiles are many. In [`large`] it is transformed where it is needed.
+const WEIGHT_TILES: f64 = 20.0;
+const LARGE_WEIGHT_TILES: f64 = 3.0;
 
 /// Rows of the weight that a task transforms.
 const WEIGHT_ROWS: usize = 16;
@@ -58,8 +61,8 @@ pub(super) fn supports(side: usize, pass: Pass, shape: &ConvolutionShape) -> boo
 pub(super) fn products<T>(side: usize, shape: &ConvolutionShape) -> f64 {
     let outputs = side + 1 - shape.kernel[1];
     let tiles: usize = shape.output[1..].iter().map(|size| size.div_ceil(outputs)).product();
-    let weight = if in_cache::<T>(side, shape) { 20.0 } else { WEIGHT_TILES };
     let frequencies = (side * side) as f64;
+    let weight = if in_cache::<T>(side, shape) { WEIGHT_TILES } else { LARGE_WEIGHT_TILES };
     let products = (shape.batch * tiles) as f64 + weight;
     products * frequencies / (shape.batch * shape.output_pixels() * shape.taps()).max(1) as f64
 }
@@ -78,13 +81,20 @@ pub(super) fn pools<T: Float, const SIDE: usize>(
     match pass {
         Pass::Forward => {
             let cut = Cut::<SIDE>::new::<T>(isa, shape, true);
-            cut.panel_parts == 1 && cut.blocks.have_whole_images()
+            !large::suits::<T, SIDE>(shape)
+                && cut.panel_parts == 1
+                && cut.blocks.have_whole_images()
         }
         Pass::InputGradient => shape.turned().is_some_and(|shape| {
             let cut = Cut::<SIDE>::new::<T>(isa, &shape, false);
-            cut.blocks.read_whole_rows(&cut.tiles.grid)
+            let grid = &cut.tiles.grid;
+            let blocks = match large::suits::<T, SIDE>(&shape) {
+                true => Blocks::of_images(grid, 1),
+                false => cut.blocks,
+            };
+            blocks.read_whole_rows(grid)
         }),
-        Pass::WeightGradient => weight::have_whole_rows::<T, SIDE>(isa, shape),
+        Pass::WeightGradient => weight::pools::<T, SIDE>(isa, shape),
     }
 }
 
@@ -96,6 +106,9 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     pooled: bool,
 ) -> usize {
     let forward = |shape: &ConvolutionShape, pooled| {
+        if large::suits::<T, SIDE>(shape) {
+            return large::scratch_elements::<T, SIDE>(isa, shape);
+        }
         let cut = Cut::<SIDE>::new::<T>(isa, shape, pooled);
         cut.packed() + cut.transformed() + cut.units().min(TASKS) * cut.scratch_per_task()
     };
@@ -225,27 +238,18 @@ impl<const SIDE: usize> Cut<SIDE> {
         packed: &[T],
         transformed: &mut [T],
     ) {
-        let (rows, taps) = (self.tiles.grid.input_channels, self.tiles.taps());
+        let rows = self.tiles.grid.input_channels;
         let parts = Parts::new(transformed);
         let row_parts = rows.div_ceil(WEIGHT_ROWS);
         parallel.for_each(self.panels.count() * row_parts, &|task| {
             let (panel, row_part) = (task / row_parts, task % row_parts);
-            let (column, _, width) = self.panels.panel(panel);
             let first = row_part * WEIGHT_ROWS;
-            let count = WEIGHT_ROWS.min(rows - first);
-            let from = column * rows * taps * taps + first * width;
+            let (column, _, width) = self.panels.panel(panel);
             let (start, frequency) = self.transformed_panel(panel);
-            let start = [from, start + first * width];
-            let size = [taps, count * taps];
-            let strip = Strip { start, step: [width; 2], count, size };
-            let from = [taps * rows * width, rows * width];
-            let to = (&parts, Tiles::<SIDE>::frequencies(frequency));
-            let (kind, strips) = (Kind::Kernel(taps), std::iter::once(strip));
+            let to = (&parts, start + first * width, frequency);
+            let rows = first..rows.min(first + WEIGHT_ROWS);
             // SAFETY: tasks have different panels or rows, and `Parallel` runs each once.
-            unsafe {
-                let (from, none) = ((packed, from), Finish::NONE);
-                transform::<T, SIDE>(isa, kind, width, from, to, none, strips);
-            };
+            unsafe { self.tiles.transform_weight(isa, (column, width), rows, packed, to) };
         });
     }
 }
@@ -261,6 +265,18 @@ fn forward<T: Float, const SIDE: usize>(
     output: Target<T>,
     scratch: &mut [T],
 ) {
+    if large::suits::<T, SIDE>(shape) {
+        return large::forward::<T, SIDE>(
+            isa,
+            parallel,
+            shape,
+            input,
+            (weight, order),
+            finish,
+            output,
+            scratch,
+        );
+    }
     let cut = Cut::<SIDE>::new::<T>(isa, shape, output.is_pooled());
     let (packed, scratch) = scratch.split_at_mut(cut.packed());
     let (transformed, scratch) = scratch.split_at_mut(cut.transformed());
@@ -295,33 +311,9 @@ fn forward<T: Float, const SIDE: usize>(
                 let mut c = unsafe { Block::new(&parts, width, (0, tiles), place) };
                 multiply(isa, cut.panels, left, panel, false, &mut c);
             }
-            let bias = finish.bias.map(|bias| &bias[channel..]);
-            let finish = Finish { bias, ..finish };
             let products = (&*products, stride, width);
-            let all = shape.output_channels;
-            let place = |rows| Place { rows, row: all, column: channel, channel };
-            let within = |image: usize| image * pixels.pixels();
-            let line = pixels.sizes()[2];
-            match (&output, shape.output_layout) {
-                (Output::Array(output), Layout::ChannelsFirst) => {
-                    let parts = Parts::new(&mut *rows);
-                    let place = Place { rows: &parts, row: width, column: 0, channel };
-                    let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
-                    cut.inverse(isa, &part, products, columns, place, pixels, finish);
-                    turn(isa, shape, pixels.0, (channel, columns, width), rows, output);
-                }
-                (Output::Array(output), Layout::ChannelsLast) => {
-                    let first = |image: usize| pixels.first_pixel(shape, image);
-                    let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, shape.output[2]);
-                    cut.inverse(isa, &part, products, columns, place(output), pixels, finish);
-                }
-                (Output::Pooled(_), _) => {
-                    let parts = Parts::new(&mut *rows);
-                    let place = place(&parts);
-                    let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
-                    cut.inverse(isa, &part, products, columns, place, pixels, finish);
-                }
-            }
+            let channels = (channel, columns);
+            cut.tiles.write(isa, shape, &part, products, channels, finish, (&output, &mut *rows));
         }
         if let Output::Pooled(pool) = &output {
             // SAFETY: units have different images, and each is run once.
@@ -329,36 +321,4 @@ fn forward<T: Float, const SIDE: usize>(
         }
     };
     for_each_unit(parallel, cut.units(), scratch, cut.scratch_per_task(), &unit);
-}
-
-impl<const SIDE: usize> Cut<SIDE> {
-    /// Writes a panel's pixels of a block from its products, which come with the distances of
-    /// frequencies and of tiles; the pixels with where an image's begin, and the distance of lines.
-    fn inverse<T: Float>(
-        &self,
-        isa: Isa,
-        part: &Part,
-        (products, frequency, width): (&[T], usize, usize),
-        columns: usize,
-        place: Place<T>,
-        (pixels, first, line): (&Part, &dyn Fn(usize) -> usize, usize),
-        finish: Finish<T>,
-    ) {
-        let outputs = self.tiles.outputs;
-        let strips = (0..part.images.len()).flat_map(|image| {
-            let tiles = image * part.pixels();
-            let start = first(image) * place.row + place.column;
-            self.tiles.rows(part, pixels).map(move |(tile, row, size)| Strip {
-                start: [(tiles + tile) * width, start + row * line * place.row],
-                step: [width, outputs * place.row],
-                count: part.sizes()[2],
-                size,
-            })
-        });
-        let from = (products, Tiles::<SIDE>::frequencies(frequency));
-        let to = (place.rows, [line * place.row, place.row]);
-        let kind = Kind::Inverse(outputs);
-        // SAFETY: units have different pixels or channels, and each is run once.
-        unsafe { transform::<T, SIDE>(isa, kind, columns, from, to, finish, strips) };
-    }
 }

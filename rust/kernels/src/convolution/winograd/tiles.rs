@@ -1,11 +1,15 @@
 //! The tiles of a convolution: windows of the input, and squares of the output.
 
 use super::super::ConvolutionShape;
-use super::super::direct::{Input, Part};
+use super::super::direct::{Input, Part, Place, pack_gradient, turn};
+use super::super::ends::{Gradient, Output};
 use super::ALIGNMENT;
 use super::transform::{Finish, Kind, Strip, transform};
+use crate::gemm::Panels;
 use crate::parallel::Parts;
+use crate::window::Layout;
 use crate::{Float, Isa};
+use std::ops::Range;
 
 /// Tiles of `SIDE` x `SIDE` elements of the input.
 #[derive(Clone, Copy)]
@@ -92,5 +96,137 @@ impl<const SIDE: usize> Tiles<SIDE> {
         let to = (&Parts::new(vectors), Self::frequencies(frequency));
         // SAFETY: `vectors` is borrowed for this call alone.
         unsafe { transform::<T, SIDE>(isa, Kind::Input, channels, from, to, Finish::NONE, strips) };
+    }
+
+    /// Transforms some rows of a panel of a packed weight; written from the given element on, with the
+    /// given distance of frequencies.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these rows of the transformed panel meanwhile.
+    pub(super) unsafe fn transform_weight<T: Float>(
+        self,
+        isa: Isa,
+        (column, width): (usize, usize),
+        rows: Range<usize>,
+        packed: &[T],
+        (to, start, frequency): (&Parts<T>, usize, usize),
+    ) {
+        let (all, taps) = (self.grid.input_channels, self.taps());
+        let from = column * all * taps * taps + rows.start * width;
+        let (count, size) = (rows.len(), [taps, rows.len() * taps]);
+        let strip = Strip { start: [from, start], step: [width; 2], count, size };
+        let from = (packed, [taps * all * width, all * width]);
+        let (to, kind) = ((to, Self::frequencies(frequency)), Kind::Kernel(taps));
+        let strips = std::iter::once(strip);
+        // SAFETY: the caller's promise.
+        unsafe { transform::<T, SIDE>(isa, kind, width, from, to, Finish::NONE, strips) };
+    }
+
+    /// Writes some channels of a block's part of the output, from the products of a panel, which come
+    /// with the distance of frequencies and the panel's width. `rows` is memory for them where the
+    /// channels lie first, and where all channels go before they are pooled.
+    pub(super) fn write<T: Float>(
+        self,
+        isa: Isa,
+        shape: &ConvolutionShape,
+        part: &Part,
+        products: (&[T], usize, usize),
+        (channel, columns): (usize, usize),
+        finish: Finish<T>,
+        (output, rows): (&Output<T>, &mut [T]),
+    ) {
+        let bias = finish.bias.map(|bias| &bias[channel..]);
+        let finish = Finish { bias, ..finish };
+        let (pixels, width, all) = (self.pixels(shape, part), products.2, shape.output_channels);
+        let place = |rows| Place { rows, row: all, column: channel, channel };
+        let within = |image: usize| image * pixels.pixels();
+        let line = pixels.sizes()[2];
+        match (output, shape.output_layout) {
+            (Output::Array(output), Layout::ChannelsFirst) => {
+                let parts = Parts::new(&mut *rows);
+                let place = Place { rows: &parts, row: width, column: 0, channel };
+                let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
+                self.inverse(isa, part, products, columns, place, pixels, finish);
+                turn(isa, shape, pixels.0, (channel, columns, width), rows, output);
+            }
+            (Output::Array(output), Layout::ChannelsLast) => {
+                let first = |image: usize| pixels.first_pixel(shape, image);
+                let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, shape.output[2]);
+                self.inverse(isa, part, products, columns, place(output), pixels, finish);
+            }
+            (Output::Pooled(_), _) => {
+                let parts = Parts::new(&mut *rows);
+                let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
+                self.inverse(isa, part, products, columns, place(&parts), pixels, finish);
+            }
+        }
+    }
+
+    /// Writes a panel's pixels of a block from its products, which come with the distances of
+    /// frequencies and of tiles; the pixels with where an image's begin, and the distance of lines.
+    fn inverse<T: Float>(
+        self,
+        isa: Isa,
+        part: &Part,
+        (products, frequency, width): (&[T], usize, usize),
+        columns: usize,
+        place: Place<T>,
+        (pixels, first, line): (&Part, &dyn Fn(usize) -> usize, usize),
+        finish: Finish<T>,
+    ) {
+        let outputs = self.outputs;
+        let strips = (0..part.images.len()).flat_map(|image| {
+            let tiles = image * part.pixels();
+            let start = first(image) * place.row + place.column;
+            self.rows(part, pixels).map(move |(tile, row, size)| Strip {
+                start: [(tiles + tile) * width, start + row * line * place.row],
+                step: [width, outputs * place.row],
+                count: part.sizes()[2],
+                size,
+            })
+        });
+        let from = (products, Tiles::<SIDE>::frequencies(frequency));
+        let to = (place.rows, [line * place.row, place.row]);
+        let kind = Kind::Inverse(outputs);
+        // SAFETY: units have different pixels or channels, and each is run once.
+        unsafe { transform::<T, SIDE>(isa, kind, columns, from, to, finish, strips) };
+    }
+
+    /// Transforms a panel of the output's gradient at a block's tiles; returns the distance of
+    /// frequencies. Channels that lie last are read where they are, others are packed in `memory` first.
+    pub(super) fn transform_gradient<T: Float>(
+        self,
+        isa: Isa,
+        part: &Part,
+        own: &Part,
+        (panels, panel): (Panels, usize),
+        gradient: &Gradient<T>,
+        (memory, gradients): (&mut [T], &mut [T]),
+    ) -> usize {
+        let (channel, columns, width) = panels.panel(panel);
+        let (images, outputs) = (part.images.len(), self.outputs);
+        // Where the gradient is read, and the distances of images, lines and pixels there.
+        let (from, image_step, line, pixel) = if gradient.channel == 1 {
+            (&gradient.data[channel..], gradient.image, gradient.line, gradient.pixel)
+        } else {
+            pack_gradient(isa, own, panels, (channel, columns), gradient, memory);
+            (&*memory, own.pixels() * width, own.sizes()[2] * width, width)
+        };
+        let frequency = Tiles::<SIDE>::frequency(images * part.pixels(), width);
+        let strips = (0..images).flat_map(|image| {
+            let (first, tiles) = (image * image_step, image * part.pixels());
+            self.rows(part, own).map(move |(tile, row, size)| Strip {
+                start: [first + row * line, (tiles + tile) * width],
+                step: [outputs * pixel, width],
+                count: part.sizes()[2],
+                size,
+            })
+        });
+        let parts = Parts::new(gradients);
+        let to = (&parts, Tiles::<SIDE>::frequencies(frequency));
+        let (kind, from) = (Kind::Kernel(outputs), (from, [line, pixel]));
+        // SAFETY: `gradients` is borrowed for this call alone.
+        unsafe { transform::<T, SIDE>(isa, kind, width, from, to, Finish::NONE, strips) };
+        frequency
     }
 }

@@ -3,12 +3,12 @@
 //! taken back once.
 
 use super::super::ConvolutionShape;
-use super::super::direct::{Blocks, Input, Part, add_parts, in_order, pack_gradient};
+use super::super::direct::{Blocks, Input, Part, add_parts, in_order};
 use super::super::ends::{Gradient, Source};
 use super::super::units::{TASKS, for_each_unit};
 use super::tiles::Tiles;
 use super::transform::{Finish, Kind, Strip, transform};
-use super::{ALIGNMENT, in_cache};
+use super::{ALIGNMENT, in_cache, large};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
@@ -98,12 +98,10 @@ impl<const SIDE: usize> Cut<SIDE> {
     }
 }
 
-/// Whether no row of an image's pixels is cut.
-pub(super) fn have_whole_rows<T: Float, const SIDE: usize>(
-    isa: Isa,
-    shape: &ConvolutionShape,
-) -> bool {
-    Cut::<SIDE>::new::<T>(isa, shape, true).blocks.have_whole_rows()
+/// Whether the output's gradient can be read from a pool: no row of an image's pixels is cut.
+pub(super) fn pools<T: Float, const SIDE: usize>(isa: Isa, shape: &ConvolutionShape) -> bool {
+    !large::weight::suits::<T, SIDE>(shape)
+        && Cut::<SIDE>::new::<T>(isa, shape, true).blocks.have_whole_rows()
 }
 
 /// The length of the working memory that the pass needs.
@@ -112,6 +110,9 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     shape: &ConvolutionShape,
     pooled: bool,
 ) -> usize {
+    if large::weight::suits::<T, SIDE>(shape) {
+        return large::weight::scratch_elements::<T, SIDE>(isa, shape);
+    }
     let cut = Cut::<SIDE>::new::<T>(isa, shape, pooled);
     cut.taps() + cut.parts * (cut.sums() + cut.panel_parts * cut.scratch_per_task())
 }
@@ -128,6 +129,17 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
 ) {
     if shape.output_elements() == 0 {
         return weight_gradient.fill(T::ZERO);
+    }
+    if large::weight::suits::<T, SIDE>(shape) {
+        return large::weight::weight_gradient::<T, SIDE>(
+            isa,
+            parallel,
+            shape,
+            input,
+            output_gradient,
+            weight_gradient,
+            scratch,
+        );
     }
     let cut = Cut::<SIDE>::new::<T>(isa, shape, output_gradient.is_pooled());
     let (grid, blocks) = (&cut.tiles.grid, cut.blocks.count(&cut.tiles.grid));
@@ -153,8 +165,15 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
             cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
             for panel in panel(panel_part)..panel(panel_part + 1) {
                 let memory = (&mut *pixels, &mut *gradients);
-                let stride =
-                    cut.transform_gradient(isa, &part, &own_pixels, panel, &gradient, memory);
+                let panel_of = (cut.panels, panel);
+                let stride = cut.tiles.transform_gradient(
+                    isa,
+                    &part,
+                    &own_pixels,
+                    panel_of,
+                    &gradient,
+                    memory,
+                );
                 let accumulate = block > boundary(own);
                 let operands = [(&*vectors, frequency), (&*gradients, stride)];
                 let sums = (&parts, own * cut.sums());
@@ -171,44 +190,6 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
 }
 
 impl<const SIDE: usize> Cut<SIDE> {
-    /// Transforms a panel of the output's gradient at a block's tiles; returns the distance of
-    /// frequencies. Channels that lie last are read where they are, others are packed in `memory` first.
-    fn transform_gradient<T: Float>(
-        &self,
-        isa: Isa,
-        part: &Part,
-        own: &Part,
-        panel: usize,
-        gradient: &Gradient<T>,
-        (memory, gradients): (&mut [T], &mut [T]),
-    ) -> usize {
-        let (channel, columns, width) = self.panels.panel(panel);
-        let (images, outputs) = (part.images.len(), self.tiles.outputs);
-        // Where the gradient is read, and the distances of images, lines and pixels there.
-        let (from, image_step, line, pixel) = if gradient.channel == 1 {
-            (&gradient.data[channel..], gradient.image, gradient.line, gradient.pixel)
-        } else {
-            pack_gradient(isa, own, self.panels, (channel, columns), gradient, memory);
-            (&*memory, own.pixels() * width, own.sizes()[2] * width, width)
-        };
-        let frequency = Tiles::<SIDE>::frequency(images * part.pixels(), width);
-        let strips = (0..images).flat_map(|image| {
-            let (first, tiles) = (image * image_step, image * part.pixels());
-            self.tiles.rows(part, own).map(move |(tile, row, size)| Strip {
-                start: [first + row * line, (tiles + tile) * width],
-                step: [outputs * pixel, width],
-                count: part.sizes()[2],
-                size,
-            })
-        });
-        let parts = Parts::new(gradients);
-        let to = (&parts, Tiles::<SIDE>::frequencies(frequency));
-        let (kind, from) = (Kind::Kernel(outputs), (from, [line, pixel]));
-        // SAFETY: `gradients` is borrowed for this call alone.
-        unsafe { transform::<T, SIDE>(isa, kind, width, from, to, Finish::NONE, strips) };
-        frequency
-    }
-
     /// Adds the products of a block to a panel of the sums, which begin at the given element.
     ///
     /// # Safety

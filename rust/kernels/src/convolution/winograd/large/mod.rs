@@ -1,0 +1,309 @@
+//! Passes with a weight that does not stay in the cache when it is transformed: the transformed tiles of
+//! many images lie in memory instead, and a panel of the weight is transformed a few rows at a time,
+//! right before its products with all of them.
+
+pub(super) mod weight;
+
+use super::super::ConvolutionShape;
+use super::super::direct::{Blocks, Input, Order, Part};
+use super::super::ends::{Source, Target};
+use super::super::units::{TASKS, for_each_unit};
+use super::tiles::Tiles;
+use super::transform::{Finish, Kind, Strip, transform};
+use super::{ALIGNMENT, in_cache};
+use crate::gemm::{Block, Left, Panels, Stretches, multiply};
+use crate::parallel::Parts;
+use crate::window::Layout;
+use crate::{Float, Isa, Parallel};
+use smallvec::smallvec;
+use std::ops::Range;
+
+/// Input channels of a part of the depth.
+const DEPTH: usize = 64;
+/// Tiles of a round, unless an image has more: for fewer a transformed part of the weight does not pay,
+/// and the products of more do not stay in the cache.
+const TILES: usize = 128;
+/// Units of a round at least, if there are as many panels and images.
+const UNITS: usize = TASKS / 2;
+/// Tiles up to which two panels' products stay in the cache: tiles are then fetched for both at once.
+const FEW_TILES: usize = 64;
+
+/// Whether a forward pass is better computed so.
+pub(super) fn suits<T, const SIDE: usize>(shape: &ConvolutionShape) -> bool {
+    let tiles = Tiles::<SIDE>::new(shape).grid.output_pixels();
+    !in_cache::<T>(SIDE, shape) && (1..=TILES).contains(&tiles)
+}
+
+/// The tiles of the images of a round, by (part of the depth, frequency, tile, channel of the part).
+#[derive(Clone, Copy)]
+struct Vectors<const SIDE: usize> {
+    tiles: Tiles<SIDE>,
+    /// Images of a round at most.
+    images: usize,
+}
+
+impl<const SIDE: usize> Vectors<SIDE> {
+    /// Of so many images.
+    fn new(tiles: Tiles<SIDE>, images: usize) -> Self {
+        Vectors { tiles, images }
+    }
+
+    /// The number of vectors.
+    fn count(self) -> usize {
+        self.images * self.tiles.grid.output_pixels()
+    }
+
+    /// The parts of the depth.
+    fn parts(self) -> impl Iterator<Item = Range<usize>> {
+        let channels = self.tiles.grid.input_channels;
+        (0..channels).step_by(DEPTH).map(move |first| first..channels.min(first + DEPTH))
+    }
+
+    /// Where a part begins, and the distance of its frequencies.
+    fn part(self, channels: &Range<usize>) -> (usize, usize) {
+        let whole = Tiles::<SIDE>::frequency(self.count(), DEPTH);
+        let start = channels.start / DEPTH * Tiles::<SIDE>::FREQUENCIES * whole;
+        (start, Tiles::<SIDE>::frequency(self.count(), channels.len()))
+    }
+
+    /// The length of their memory.
+    fn elements(self) -> usize {
+        let ends = self.parts().map(|channels| {
+            let (start, frequency) = self.part(&channels);
+            start + Tiles::<SIDE>::FREQUENCIES * frequency
+        });
+        ends.max().unwrap_or(0)
+    }
+
+    /// The length of a task's memory for [`Vectors::fill`].
+    fn scratch_per_task(self) -> usize {
+        let image = Blocks::of_images(&self.tiles.grid, 1);
+        image.input_elements(&self.tiles.grid).next_multiple_of(ALIGNMENT)
+    }
+
+    /// Transforms the tiles of some images.
+    fn fill<T: Float>(
+        self,
+        isa: Isa,
+        parallel: &dyn Parallel,
+        images: Range<usize>,
+        input: Source<T>,
+        vectors: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let grid = &self.tiles.grid;
+        let vectors = Parts::new(vectors);
+        for_each_unit(parallel, images.len(), scratch, self.scratch_per_task(), &|unit, memory| {
+            let part = whole_images(grid, images.start + unit..images.start + unit + 1);
+            let input = Input::new(isa, grid, 0, &part, input, memory);
+            let from = (input.data, [input.strides[1], input.strides[2]]);
+            let [_, rows, columns] = grid.output;
+            for channels in self.parts() {
+                let (start, frequency) = self.part(&channels);
+                let depth = channels.len();
+                let step = [self.tiles.outputs * input.strides[2], depth];
+                let strips = (0..rows).map(|row| {
+                    let from = input.offset(grid, 0, [0, row, 0]) + channels.start;
+                    let tile = (unit * rows + row) * columns;
+                    let start = [from, start + tile * depth];
+                    Strip { start, step, count: columns, size: [SIDE; 2] }
+                });
+                let to = (&vectors, Tiles::<SIDE>::frequencies(frequency));
+                let (kind, none) = (Kind::Input, Finish::NONE);
+                // SAFETY: units have different images, and each is run once.
+                unsafe { transform::<T, SIDE>(isa, kind, depth, from, to, none, strips) };
+            }
+        });
+    }
+}
+
+/// All tiles of some images.
+fn whole_images(grid: &ConvolutionShape, images: Range<usize>) -> Part {
+    Part { images, outputs: grid.output.map(|size| 0..size) }
+}
+
+/// How a round of a forward pass is cut: into (part of the images, some panels).
+struct Cut<const SIDE: usize> {
+    vectors: Vectors<SIDE>,
+    panels: Panels,
+    panels_per_unit: usize,
+    image_parts: usize,
+}
+
+impl<const SIDE: usize> Cut<SIDE> {
+    fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Self {
+        let tiles = Tiles::new(shape);
+        let per_image = tiles.grid.output_pixels();
+        let rounds = shape.batch.div_ceil((TILES / per_image).max(1)).max(1);
+        let images = shape.batch.div_ceil(rounds).max(1);
+        let panels = Panels::new::<T>(isa, shape.output_channels);
+        let few = images * per_image <= FEW_TILES && panels.count() >= 2 * UNITS;
+        let panels_per_unit = if few { 2 } else { 1 };
+        let units = panels.count().div_ceil(panels_per_unit);
+        let image_parts = UNITS.div_ceil(units).clamp(1, images);
+        Cut { vectors: Vectors::new(tiles, images), panels, panels_per_unit, image_parts }
+    }
+
+    /// The length of the packed weight.
+    fn packed(&self) -> usize {
+        let grid = &self.vectors.tiles.grid;
+        let rows = self.vectors.tiles.taps().pow(2) * grid.input_channels;
+        (rows * self.panels.packed_columns()).next_multiple_of(ALIGNMENT)
+    }
+
+    /// Lengths of a task's transformed part of a panel of the weight, the panel's products, and its
+    /// part of the output, if it is turned.
+    fn scratch_parts(&self) -> [usize; 3] {
+        let (grid, width) = (&self.vectors.tiles.grid, self.panels.panel(0).2);
+        let images = self.vectors.images.div_ceil(self.image_parts);
+        let tiles = images * grid.output_pixels();
+        let product = match grid.output_layout {
+            Layout::ChannelsFirst => tiles * self.vectors.tiles.outputs.pow(2) * width,
+            Layout::ChannelsLast => 0,
+        };
+        [
+            Tiles::<SIDE>::FREQUENCIES * weight_frequency(width),
+            Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, width),
+            product,
+        ]
+    }
+
+    fn scratch_per_task(&self) -> usize {
+        let [weight, products, product] = self.scratch_parts();
+        let own =
+            (self.panels_per_unit * (weight + products) + product).next_multiple_of(ALIGNMENT);
+        own.max(self.vectors.scratch_per_task())
+    }
+
+    fn units(&self) -> usize {
+        self.panels.count().div_ceil(self.panels_per_unit) * self.image_parts
+    }
+}
+
+/// The distance of the frequencies of a transformed part of a panel.
+fn weight_frequency(width: usize) -> usize {
+    DEPTH * width + ALIGNMENT
+}
+
+/// The length of the working memory that a forward pass needs.
+pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
+    isa: Isa,
+    shape: &ConvolutionShape,
+) -> usize {
+    let cut = Cut::<SIDE>::new::<T>(isa, shape);
+    cut.packed()
+        + cut.vectors.elements().next_multiple_of(ALIGNMENT)
+        + TASKS * cut.scratch_per_task()
+}
+
+/// The convolution with a weight whose elements lie in the given order.
+pub(super) fn forward<T: Float, const SIDE: usize>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    shape: &ConvolutionShape,
+    input: Source<T>,
+    (weight, order): (&[T], Order),
+    finish: Finish<T>,
+    output: Target<T>,
+    scratch: &mut [T],
+) {
+    let cut = Cut::<SIDE>::new::<T>(isa, shape);
+    let (packed, scratch) = scratch.split_at_mut(cut.packed());
+    let elements = cut.vectors.elements().next_multiple_of(ALIGNMENT);
+    let (vectors, scratch) = scratch.split_at_mut(elements);
+    order.pack(isa, parallel, cut.panels, weight, packed);
+    let (packed, output) = (&*packed, output.shared());
+    for first in (0..shape.batch).step_by(cut.vectors.images) {
+        let images = first..shape.batch.min(first + cut.vectors.images);
+        cut.vectors.fill(isa, parallel, images.clone(), input, vectors, scratch);
+        let vectors = &*vectors;
+        let unit = |unit: usize, scratch: &mut [T]| {
+            let (group, part) = (unit / cut.image_parts, unit % cut.image_parts);
+            let panels = group * cut.panels_per_unit..(group + 1) * cut.panels_per_unit;
+            let panels = panels.start..panels.end.min(cut.panels.count());
+            let boundary = |part: usize| part * images.len() / cut.image_parts;
+            let own = boundary(part)..boundary(part + 1);
+            if own.is_empty() {
+                return;
+            }
+            let [weights, products, _] = cut.scratch_parts().map(|size| size * panels.len());
+            let (weights, scratch) = scratch.split_at_mut(weights);
+            let (products, rows) = scratch.split_at_mut(products);
+            let stride =
+                cut.multiply(isa, panels.clone(), own.clone(), packed, vectors, weights, products);
+            let part = whole_images(
+                &cut.vectors.tiles.grid,
+                images.start + own.start..images.start + own.end,
+            );
+            for (panel, products) in panels.zip(products.chunks_exact(cut.scratch_parts()[1])) {
+                let (channel, columns, width) = cut.panels.panel(panel);
+                let products = (products, stride, width);
+                let to = (&output, &mut *rows);
+                cut.vectors.tiles.write(
+                    isa,
+                    shape,
+                    &part,
+                    products,
+                    (channel, columns),
+                    finish,
+                    to,
+                );
+            }
+        };
+        for_each_unit(parallel, cut.units(), scratch, cut.scratch_per_task(), &unit);
+    }
+}
+
+impl<const SIDE: usize> Cut<SIDE> {
+    /// The products of some panels with the tiles of some images, which count from the round's first;
+    /// returns the distance of their frequencies.
+    fn multiply<T: Float>(
+        &self,
+        isa: Isa,
+        panels: Range<usize>,
+        images: Range<usize>,
+        packed: &[T],
+        vectors: &[T],
+        weights: &mut [T],
+        products: &mut [T],
+    ) -> usize {
+        let per_image = self.vectors.tiles.grid.output_pixels();
+        let (first, tiles) = (images.start * per_image, images.len() * per_image);
+        let [weight, size, _] = self.scratch_parts();
+        let width = self.panels.panel(0).2;
+        let stride = Tiles::<SIDE>::frequency(tiles, width);
+        for channels in self.vectors.parts() {
+            let (start, frequency) = self.vectors.part(&channels);
+            let depth = channels.len();
+            let stretches = Stretches::new(smallvec![0], depth);
+            for (panel, weights) in panels.clone().zip(weights.chunks_exact_mut(weight)) {
+                let (column, _, width) = self.panels.panel(panel);
+                let to = (&Parts::new(weights), 0, weight_frequency(width));
+                let (tiles, rows) = (self.vectors.tiles, channels.clone());
+                // SAFETY: the memory is borrowed for this call alone.
+                unsafe { tiles.transform_weight(isa, (column, width), rows, packed, to) };
+            }
+            let products = Parts::new(&mut *products);
+            for index in 0..Tiles::<SIDE>::FREQUENCIES {
+                let data = &vectors[start + index * frequency + first * depth..];
+                let left = Left { data, row: depth, step: 1, stretches: &stretches };
+                for (place, panel) in panels.clone().enumerate() {
+                    let (_, columns, width) = self.panels.panel(panel);
+                    let weight = &weights[place * weight + index * weight_frequency(width)..];
+                    let columns = (place * size + index * stride, columns);
+                    // SAFETY: the products are borrowed, and computed one after another.
+                    let mut c = unsafe { Block::new(&products, width, (0, tiles), columns) };
+                    multiply(
+                        isa,
+                        self.panels,
+                        left,
+                        &weight[..depth * width],
+                        channels.start > 0,
+                        &mut c,
+                    );
+                }
+            }
+        }
+        stride
+    }
+}
