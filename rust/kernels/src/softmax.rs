@@ -43,14 +43,28 @@ pub(crate) fn distance<T: Float>(x: T, top: T) -> T {
 #[inline(always)]
 pub(crate) fn softmax_lane<I: Instructions, T: Float>(x: &[T], y: &mut [T]) -> (T, T) {
     let top = combine_run::<T, Max>(x);
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = distance(x, top).exp::<I>();
-    }
+    y.copy_from_slice(x);
+    apply(y, |x| distance(x, top).exp::<I>());
     let sum = combine_run::<T, Sum>(y);
-    for y in y.iter_mut() {
-        *y = *y / sum;
-    }
+    apply(y, |y| y / sum);
     (top, sum)
+}
+
+/// Applies `f` to each element. The last ones are computed as a whole vector too: lanes are often shorter
+/// than one, and the compiler would take their elements one by one.
+#[inline(always)]
+fn apply<T: Float>(y: &mut [T], f: impl Fn(T) -> T) {
+    const TOGETHER: usize = 16;
+    let (whole, rest) = y.as_chunks_mut::<TOGETHER>();
+    for chunk in whole {
+        chunk.iter_mut().for_each(|y| *y = f(*y));
+    }
+    if let Some(&first) = rest.first() {
+        let mut chunk = [first; TOGETHER];
+        chunk[..rest.len()].copy_from_slice(rest);
+        chunk.iter_mut().for_each(|y| *y = f(*y));
+        rest.copy_from_slice(&chunk[..rest.len()]);
+    }
 }
 
 /// `output = input - log(sum(exp(input)))`.

@@ -6,7 +6,7 @@
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 use super::epilogue::{Epilogue, finish};
-use super::lanes::{Lanes, Plain};
+use super::lanes::{Lanes, Plain, prefetch};
 use super::matrix::{Block, Matrix, MatrixMut};
 use crate::isa::Level;
 use crate::parallel::Parts;
@@ -23,6 +23,9 @@ const MIN_DEPTH: usize = 64;
 const TASK_WORK: usize = 128 * 1024;
 /// The widest vector's number of elements.
 const MAX_LANES: usize = 16;
+/// How many elements ahead of their use columns are asked for: the hardware follows them within a page
+/// of memory only.
+const AHEAD: usize = 512;
 
 /// Computes a tile of dot products: `result[r][j] = sum(a[r] * b[j])`.
 ///
@@ -164,7 +167,13 @@ unsafe fn dots_body<T: Float, V: Lanes<T>, const R: usize, const C: usize>(
     unsafe {
         let mut sums = [[V::splat(T::ZERO); C]; R];
         for p in (0..whole).step_by(V::LANES) {
-            let columns: [V; C] = std::array::from_fn(|j| V::load(b.add(j * b_stride + p)));
+            // After the end of these columns follow the next ones.
+            let ahead = p + AHEAD;
+            let ahead = if ahead < depth { ahead } else { C * b_stride + ahead - depth };
+            let columns: [V; C] = std::array::from_fn(|j| {
+                prefetch(b.wrapping_add(j * b_stride + ahead));
+                V::load(b.add(j * b_stride + p))
+            });
             for (r, sums) in sums.iter_mut().enumerate() {
                 let row = V::load(a.add(r * a_stride + p));
                 for (sum, &column) in sums.iter_mut().zip(&columns) {

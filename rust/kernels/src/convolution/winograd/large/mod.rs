@@ -20,8 +20,7 @@ use std::ops::Range;
 
 /// Input channels of a part of the depth.
 const DEPTH: usize = 64;
-/// Tiles of a round, unless an image has more: for fewer a transformed part of the weight does not pay,
-/// and the products of more do not stay in the cache.
+/// Tiles of a round at most: the products of more with a panel of the weight do not stay in the cache.
 const TILES: usize = 128;
 /// Units of a round at least, if there are as many panels and images.
 const UNITS: usize = TASKS / 2;
@@ -79,6 +78,11 @@ impl<const SIDE: usize> Vectors<SIDE> {
     fn scratch_per_task(self) -> usize {
         let image = Blocks::of_images(&self.tiles.grid, 1);
         image.input_elements(&self.tiles.grid).next_multiple_of(ALIGNMENT)
+    }
+
+    /// The length of the memory of all tasks.
+    fn scratch(self) -> usize {
+        self.images.min(TASKS) * self.scratch_per_task()
     }
 
     /// Transforms the tiles of some images.
@@ -170,9 +174,7 @@ impl<const SIDE: usize> Cut<SIDE> {
 
     fn scratch_per_task(&self) -> usize {
         let [weight, products, product] = self.scratch_parts();
-        let own =
-            (self.panels_per_unit * (weight + products) + product).next_multiple_of(ALIGNMENT);
-        own.max(self.vectors.scratch_per_task())
+        (self.panels_per_unit * (weight + products) + product).next_multiple_of(ALIGNMENT)
     }
 
     fn units(&self) -> usize {
@@ -193,7 +195,7 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
     cut.packed()
         + cut.vectors.elements().next_multiple_of(ALIGNMENT)
-        + TASKS * cut.scratch_per_task()
+        + cut.vectors.scratch().max(cut.units().min(TASKS) * cut.scratch_per_task())
 }
 
 /// The convolution with a weight whose elements lie in the given order.

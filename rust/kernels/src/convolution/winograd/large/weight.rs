@@ -69,8 +69,11 @@ impl<const SIDE: usize> Cut<SIDE> {
     }
 
     fn scratch_per_task(&self) -> usize {
-        let own = self.scratch_parts().iter().sum::<usize>().next_multiple_of(ALIGNMENT);
-        own.max(self.vectors.scratch_per_task())
+        self.scratch_parts().iter().sum::<usize>().next_multiple_of(ALIGNMENT)
+    }
+
+    fn units(&self) -> usize {
+        self.panels.count() * self.depth_parts
     }
 }
 
@@ -80,7 +83,8 @@ pub(in super::super) fn scratch_elements<T: Float, const SIDE: usize>(
     shape: &ConvolutionShape,
 ) -> usize {
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
-    cut.taps() + cut.vectors() + TASKS * cut.scratch_per_task()
+    let own = cut.units().min(TASKS) * cut.scratch_per_task();
+    cut.taps() + cut.vectors() + own.max(cut.vectors.scratch())
 }
 
 /// See [`super::super::super::convolution_weight_gradient`].
@@ -116,8 +120,7 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
             unsafe { cut.inverse(isa, panel, &channels, sums, &parts) };
         }
     };
-    let units = cut.panels.count() * cut.depth_parts;
-    for_each_unit(parallel, units, scratch, cut.scratch_per_task(), &unit);
+    for_each_unit(parallel, cut.units(), scratch, cut.scratch_per_task(), &unit);
     in_order(parallel, shape, by_tap, weight_gradient);
 }
 
