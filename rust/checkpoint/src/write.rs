@@ -17,8 +17,9 @@ use crate::storage::Storage;
 /// From how many bytes on the disk is told to begin with the end of a file.
 const FLUSHED: usize = 1 << 20;
 
-/// Bytes that are hashed and then written at once, before they leave the cache. What is written at once
-/// the system keeps in large pages; one of this size a mapping reaches with a single page fault.
+/// Bytes that are hashed and then written at once, before they leave the last cache. What is written at
+/// once the system keeps in large pages; one of this size, where it begins at a multiple of it, a mapping
+/// reaches with a single page fault.
 const WRITTEN: usize = 2 << 20;
 
 /// Files and directories that a save has made; directories follow those that they are in.

@@ -159,6 +159,8 @@ fn the_shapes_of_training_are_within_the_bound() {
     for (m, n, k, a_layout, b_layout) in [
         (100, 512, 784, Layout::RowMajor, Layout::Transposed),
         (512, 784, 100, Layout::Transposed, Layout::RowMajor),
+        (300, 500, 64, Layout::Transposed, Layout::RowMajor),
+        (300, 1023, 200, Layout::Transposed, Layout::RowMajor),
         (100, 10, 512, Layout::RowMajor, Layout::Transposed),
         (1, 512, 784, Layout::RowMajor, Layout::Transposed),
         (300, 1, 2500, Layout::RowMajor, Layout::RowMajor),

@@ -59,10 +59,10 @@ impl Algorithm {
             (Algorithm::Depthwise, _) if shape.groups > 1 => 0.0,
             (Algorithm::Depthwise, _) => 3.0,
             // A product takes longer, the more so the larger the tile: there are the transforms too.
-            (Algorithm::Winograd6, _) => 1.6 * winograd::products::<T>(6, shape),
+            (Algorithm::Winograd6, _) => 1.6 * winograd::products::<T, 6>(pass, shape),
             // Double precision is for sharp results, in which equal maxima of a pool stay equal.
             (Algorithm::Winograd8, _) if size_of::<T>() > size_of::<f32>() => f64::INFINITY,
-            (Algorithm::Winograd8, _) => 1.9 * winograd::products::<T>(8, shape),
+            (Algorithm::Winograd8, _) => 1.9 * winograd::products::<T, 8>(pass, shape),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Products by our own kernels.
 //!
 //! The result is cut into panels of as many columns as a kernel is wide. A task computes a few
-//! panels, or some rows of one; it goes through the depth in blocks that keep a panel of `b` in the
-//! cache, and through the rows in nearly equal groups of at most as many as a kernel has. Operands
-//! are read where they are unless their layout forbids it or costs more than a copy. While a tile is
-//! computed, the lines of the next one, and of the next panel of `b`, are asked for.
+//! panels, some rows of one, or some rows of all; it goes through the depth in blocks that keep a panel
+//! of `b` in the cache, and through the rows in nearly equal groups of at most as many as a kernel has.
+//! Operands are read where they are unless their layout forbids it or costs more than a copy. While a
+//! tile is computed, the lines of the next one, and of the next panel of `b`, are asked for.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -89,16 +89,36 @@ struct Product<'a, T> {
     epilogue: Epilogue<'a, T>,
 }
 
-/// A panel of the result in a block of the depth, as the kernels read its operands.
+/// Rows of `a` in a block of the depth, as the kernels read them.
+struct Rows<T> {
+    /// The groups that they are, and the first row.
+    groups: Range<usize>,
+    first: usize,
+    data: *const T,
+    /// The distances of rows and of steps.
+    row: usize,
+    step: usize,
+    /// Packed ones: the distance of groups.
+    packed: Option<usize>,
+}
+
+impl<T> Rows<T> {
+    /// Where a group begins, whose first row is given.
+    fn group(&self, group: usize, row: usize) -> *const T {
+        assert!(self.groups.contains(&group), "a group of other rows");
+        let offset = match self.packed {
+            Some(distance) => (group - self.groups.start) * distance,
+            None => (row - self.first) * self.row,
+        };
+        self.data.wrapping_add(offset)
+    }
+}
+
+/// A panel of the result in a block of the depth, with its operands.
 struct Panel<T> {
     column: usize,
     columns: usize,
-    /// The first row of `a` that is wanted, its rows' and its steps' distance; packed ones come by
-    /// group of so many elements.
-    a: *const T,
-    a_row: usize,
-    a_step: usize,
-    a_group: Option<usize>,
+    a: Rows<T>,
     b: *const T,
     b_step: usize,
     /// For the smaller groups of rows, and for the larger ones.
@@ -145,24 +165,12 @@ impl<T: Float> Product<'_, T> {
         } else {
             (part.data().as_ptr(), part.row_stride())
         };
-        let (row, rows) = cut.all_rows(&groups);
-        let (a, a_row, a_step, a_group) = match self.packed_a {
-            Some(packed) => {
-                let (width, group) = (cut.packed_rows(), cut.packed_rows() * cut.k);
-                let packed = &packed[groups.start * group..groups.end * group];
-                (packed[start * width..].as_ptr(), 1, width, Some(group))
-            }
-            None => {
-                let a = self.a.block(row, rows, start, depth);
-                (a.data().as_ptr(), a.row_stride(), a.column_stride(), None)
-            }
-        };
-        let kernel = |rows| T::kernel(self.isa, rows, columns > cut.sizes.lanes, a_row == 1);
+        let a = self.rows(&groups, (start, depth));
+        let kernel = |rows| T::kernel(self.isa, rows, columns > cut.sizes.lanes, a.row == 1);
         let kernels = cut.group_sizes().map(kernel);
         let beta = if block == 0 { self.beta } else { T::ONE };
         let is_last = block + 1 == cut.depth_blocks;
-        let panel =
-            Panel { column, columns, a, a_row, a_step, a_group, b, b_step, kernels, beta, is_last };
+        let panel = Panel { column, columns, a, b, b_step, kernels, beta, is_last };
         let mut lines = next.map(|next| cut.lines(self.b, next, groups.len()));
         let mut ahead = Ahead::new();
         for group in groups.clone() {
@@ -180,7 +188,27 @@ impl<T: Float> Product<'_, T> {
             }
             ahead.fill(b);
             let fetched = (fetched || group > groups.start) && depth >= cut.tile_lines;
-            self.tile(&panel, (group, group - groups.start), row, fetched, &ahead);
+            self.tile(&panel, group, fetched, &ahead);
+        }
+    }
+
+    /// Some groups of rows in a block of the depth.
+    fn rows(&self, groups: &Range<usize>, (start, depth): (usize, usize)) -> Rows<T> {
+        let (first, rows) = self.cut.all_rows(groups);
+        let groups = groups.clone();
+        match self.packed_a {
+            Some(packed) => {
+                let (step, distance) =
+                    (self.cut.packed_rows(), self.cut.packed_rows() * self.cut.k);
+                let packed = &packed[groups.start * distance..groups.end * distance];
+                let data = packed[start * step..].as_ptr();
+                Rows { groups, first, data, row: 1, step, packed: Some(distance) }
+            }
+            None => {
+                let a = self.a.block(first, rows, start, depth);
+                let (data, row, step) = (a.data().as_ptr(), a.row_stride(), a.column_stride());
+                Rows { groups, first, data, row, step, packed: None }
+            }
         }
     }
 
@@ -194,25 +222,17 @@ impl<T: Float> Product<'_, T> {
         }
     }
 
-    /// Computes a group of a panel's rows, which are the panel's from `first_row` on.
-    fn tile(
-        &self,
-        panel: &Panel<T>,
-        (group, place): (usize, usize),
-        first_row: usize,
-        fetched: bool,
-        ahead: &Ahead<T>,
-    ) {
+    /// Computes a group of a panel's rows.
+    fn tile(&self, panel: &Panel<T>, group: usize, fetched: bool, ahead: &Ahead<T>) {
         let (row, rows) = self.cut.rows(group);
-        let a = panel.a_group.map_or((row - first_row) * panel.a_row, |size| place * size);
         let columns = (panel.column, panel.columns);
         // SAFETY: the tasks' panels and groups of rows do not overlap, and `Parallel` runs each task
         // once.
         let mut c = unsafe { Block::new(self.c, self.c_row, (row, rows), columns) };
         let tile = Tile {
-            a: panel.a.wrapping_add(a),
-            a_row: panel.a_row,
-            a_step: panel.a_step,
+            a: panel.a.group(group, row),
+            a_row: panel.a.row,
+            a_step: panel.a.step,
             stretches: &0,
             stretch_count: 1,
             b: panel.b,

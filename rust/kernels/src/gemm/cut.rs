@@ -10,7 +10,7 @@ use crate::Float;
 /// The longest stretch of the depth that is summed before it is added to the result: rounding errors
 /// grow with the length of a sum, and a stretch of `b`'s panel stays in the cache.
 const DEPTH: usize = 256;
-/// Multiplications that a task has at least, so that handing it to a thread pays.
+/// About the multiplications of a task, so that handing it to a thread pays.
 const TASK_WORK: usize = 128 * 1024;
 /// Panels, or groups of rows, that make a copy of the other operand pay.
 const REUSE: usize = 4;
@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 const ENOUGH_PANELS: usize = 8;
 /// What an element of the result costs besides its multiplications, in those.
 const ELEMENT_WORK: usize = 32;
-/// Tasks of a product that is cut by its rows.
+/// Tasks of a product that is cut by its rows, at most.
 const ROW_TASKS: usize = 16;
 /// Sets of the first cache, and the lines that a set has room for, at least.
 const CACHE_SETS: usize = 64;
@@ -53,8 +53,9 @@ impl Cut {
         let row_groups = m.div_ceil(sizes.rows);
         let panel_work = m * (k + ELEMENT_WORK) * width;
         let by_rows = cut_by_rows(sizes, row_groups, panels, a, b);
+        let tasks = (panels * panel_work).div_ceil(TASK_WORK).max(1);
         let row_parts = if by_rows {
-            ROW_TASKS
+            ROW_TASKS.min(tasks)
         } else if panels >= ENOUGH_PANELS {
             1
         } else {
@@ -62,7 +63,7 @@ impl Cut {
         };
         let panel_parts = match row_parts {
             _ if by_rows => 1,
-            1 => (panels * panel_work).div_ceil(TASK_WORK).clamp(1, panels),
+            1 => tasks.min(panels),
             _ => panels,
         };
         let adjacent = |stride: usize| stride == 1;
@@ -163,8 +164,8 @@ impl Cut {
 ///
 /// Of a product with little depth, such as the gradient of a weight, the result is what takes most
 /// memory. Cut by rows, as the weight is in the forward pass, its parts stay in the caches of the
-/// threads. `b` is then read where it is, since all tasks read all of it, unless a panel's rows lie so
-/// that they drive one another out of the cache.
+/// threads. All tasks then read all of `b`, where it is: not where a panel's rows lie so that they drive
+/// one another out of the cache.
 fn cut_by_rows<T: Float>(
     sizes: Sizes,
     row_groups: usize,
@@ -172,13 +173,15 @@ fn cut_by_rows<T: Float>(
     a: Matrix<T>,
     b: Matrix<T>,
 ) -> bool {
-    let width = WIDE * sizes.lanes * size_of::<T>();
-    let lines = b.row_stride() * size_of::<T>() / LINE;
-    let sets = CACHE_SETS >> lines.trailing_zeros().min(CACHE_SETS.ilog2());
+    let [width, stride] = [WIDE * sizes.lanes, b.row_stride()].map(|count| count * size_of::<T>());
+    let lines = width.div_ceil(LINE) + usize::from(!stride.is_multiple_of(LINE));
+    // Rows that are a power of two of lines apart, or nearly so, fall on few sets.
+    let distance = (stride + LINE / 2) / LINE;
+    let sets = CACHE_SETS >> distance.trailing_zeros().min(CACHE_SETS.ilog2());
     a.row_stride() == 1
         && b.column_stride() == 1
         && b.rows() <= DEPTH
-        && b.rows() * width.div_ceil(LINE) <= sets * CACHE_WAYS
+        && b.rows() * lines <= sets * CACHE_WAYS
         && row_groups >= ROW_TASKS
         && panels >= ENOUGH_PANELS
 }

@@ -167,7 +167,8 @@ unsafe fn dots_body<T: Float, V: Lanes<T>, const R: usize, const C: usize>(
     unsafe {
         let mut sums = [[V::splat(T::ZERO); C]; R];
         for p in (0..whole).step_by(V::LANES) {
-            // After the end of these columns follow the next ones.
+            // After the end of these columns follow the next tile's. Rows are asked for nowhere: of one
+            // or a few samples, whose weight comes from memory, they stay in the cache.
             let ahead = p + AHEAD;
             let ahead = if ahead < depth { ahead } else { C * b_stride + ahead - depth };
             let columns: [V; C] = std::array::from_fn(|j| {

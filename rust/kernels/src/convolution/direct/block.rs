@@ -66,10 +66,15 @@ impl Blocks {
         Blocks { axis, images, parts }
     }
 
-    /// Blocks of so many whole images.
-    pub(in super::super) fn of_images(shape: &ConvolutionShape, images: usize) -> Self {
-        let axis = (0..3).find(|&axis| shape.output[axis] > 1).unwrap_or(2);
-        Blocks { axis, images, parts: 1 }
+    /// Blocks of single images, or of parts of them: as many as wanted, if an image has as many rows.
+    pub(in super::super) fn of_images(shape: &ConvolutionShape, parts: usize) -> Self {
+        let axis = (0..2).find(|&axis| shape.output[axis] > 1).unwrap_or(1);
+        Blocks { axis, images: 1, parts: parts.min(shape.output[axis]) }
+    }
+
+    /// Blocks that an image is cut into.
+    pub(in super::super) fn per_image(&self) -> usize {
+        self.parts
     }
 
     /// The number of blocks.
@@ -138,6 +143,11 @@ impl Blocks {
 }
 
 impl Part {
+    /// All outputs of some images.
+    pub(in super::super) fn of_images(shape: &ConvolutionShape, images: Range<usize>) -> Self {
+        Part { images, outputs: shape.output.map(|size| 0..size) }
+    }
+
     /// Sizes of its output, and their product.
     pub(in super::super) fn sizes(&self) -> [usize; 3] {
         [0, 1, 2].map(|axis| self.outputs[axis].len())

@@ -34,10 +34,11 @@ const BLOCK_BYTES: usize = 560 * 1024;
 const WEIGHT_BYTES: usize = 640 * 1024;
 /// The same as [`BLOCK_BYTES`] if it does not: more tiles for each time that it is fetched.
 const LARGE_BLOCK_BYTES: usize = 2400 * 1024;
-/// The tiles whose products take as long as transforming the weight, if it stays in the cache: then it is
-/// small, and tiles are many. In [`large`] it is transformed where it is needed.
-const WEIGHT_TILES: f64 = 20.0;
+/// The tiles whose products take as long as transforming a weight: one that stays in the cache then, one
+/// that is transformed where it is needed ([`large`]), and one that is stored.
+const CACHED_WEIGHT_TILES: f64 = 20.0;
 const LARGE_WEIGHT_TILES: f64 = 3.0;
+const STORED_WEIGHT_TILES: f64 = 140.0;
 
 /// Rows of the weight that a task transforms.
 const WEIGHT_ROWS: usize = 16;
@@ -58,11 +59,19 @@ pub(super) fn supports(side: usize, pass: Pass, shape: &ConvolutionShape) -> boo
 
 /// About how many products a pass with tiles of this side is worth, over those of the direct way: its
 /// own, and the time for transforming the weight.
-pub(super) fn products<T>(side: usize, shape: &ConvolutionShape) -> f64 {
-    let outputs = side + 1 - shape.kernel[1];
-    let tiles: usize = shape.output[1..].iter().map(|size| size.div_ceil(outputs)).product();
-    let frequencies = (side * side) as f64;
-    let weight = if in_cache::<T>(side, shape) { WEIGHT_TILES } else { LARGE_WEIGHT_TILES };
+pub(super) fn products<T, const SIDE: usize>(pass: Pass, shape: &ConvolutionShape) -> f64 {
+    let tiles = Tiles::<SIDE>::new(shape).grid.output_pixels();
+    let is_large = match pass {
+        Pass::Forward => large::suits::<T, SIDE>(shape),
+        Pass::InputGradient => shape.turned().is_some_and(|shape| large::suits::<T, SIDE>(&shape)),
+        Pass::WeightGradient => large::weight::suits::<T, SIDE>(shape),
+    };
+    let weight = match is_large {
+        true => LARGE_WEIGHT_TILES,
+        false if in_cache::<T>(SIDE, shape) => CACHED_WEIGHT_TILES,
+        false => STORED_WEIGHT_TILES,
+    };
+    let frequencies = (SIDE * SIDE) as f64;
     let products = (shape.batch * tiles) as f64 + weight;
     products * frequencies / (shape.batch * shape.output_pixels() * shape.taps()).max(1) as f64
 }
@@ -79,20 +88,18 @@ pub(super) fn pools<T: Float, const SIDE: usize>(
     shape: &ConvolutionShape,
 ) -> bool {
     match pass {
+        Pass::Forward if large::suits::<T, SIDE>(shape) => false,
         Pass::Forward => {
             let cut = Cut::<SIDE>::new::<T>(isa, shape, true);
-            !large::suits::<T, SIDE>(shape)
-                && cut.panel_parts == 1
-                && cut.blocks.have_whole_images()
+            cut.panel_parts == 1 && cut.blocks.have_whole_images()
         }
         Pass::InputGradient => shape.turned().is_some_and(|shape| {
-            let cut = Cut::<SIDE>::new::<T>(isa, &shape, false);
-            let grid = &cut.tiles.grid;
+            let grid = Tiles::<SIDE>::new(&shape).grid;
             let blocks = match large::suits::<T, SIDE>(&shape) {
-                true => Blocks::of_images(grid, 1),
-                false => cut.blocks,
+                true => Blocks::of_images(&grid, 1),
+                false => Cut::<SIDE>::new::<T>(isa, &shape, false).blocks,
             };
-            blocks.read_whole_rows(grid)
+            blocks.read_whole_rows(&grid)
         }),
         Pass::WeightGradient => weight::pools::<T, SIDE>(isa, shape),
     }
@@ -110,7 +117,9 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
             return large::scratch_elements::<T, SIDE>(isa, shape);
         }
         let cut = Cut::<SIDE>::new::<T>(isa, shape, pooled);
-        cut.packed() + cut.transformed() + cut.units().min(TASKS) * cut.scratch_per_task()
+        cut.tiles.packed_weight(cut.panels)
+            + cut.transformed()
+            + cut.units().min(TASKS) * cut.scratch_per_task()
     };
     match pass {
         Pass::Forward => forward(shape, pooled),
@@ -183,12 +192,6 @@ impl<const SIDE: usize> Cut<SIDE> {
         let (block, part) = (unit / self.panel_parts, unit % self.panel_parts);
         let boundary = |part: usize| part * self.panels.count() / self.panel_parts;
         (self.blocks.part(&self.tiles.grid, block), boundary(part)..boundary(part + 1))
-    }
-
-    /// The length of the packed weight.
-    fn packed(&self) -> usize {
-        let rows = self.tiles.taps().pow(2) * self.tiles.grid.input_channels;
-        (rows * self.panels.packed_columns()).next_multiple_of(ALIGNMENT)
     }
 
     /// The length of the transformed weight.
@@ -278,7 +281,7 @@ fn forward<T: Float, const SIDE: usize>(
         );
     }
     let cut = Cut::<SIDE>::new::<T>(isa, shape, output.is_pooled());
-    let (packed, scratch) = scratch.split_at_mut(cut.packed());
+    let (packed, scratch) = scratch.split_at_mut(cut.tiles.packed_weight(cut.panels));
     let (transformed, scratch) = scratch.split_at_mut(cut.transformed());
     order.pack(isa, parallel, cut.panels, weight, packed);
     cut.transform_weight(isa, parallel, packed, transformed);
@@ -313,7 +316,9 @@ fn forward<T: Float, const SIDE: usize>(
             }
             let products = (&*products, stride, width);
             let channels = (channel, columns);
-            cut.tiles.write(isa, shape, &part, products, channels, finish, (&output, &mut *rows));
+            let to = (&output, &mut *rows);
+            // SAFETY: units have different pixels or channels, and each is run once.
+            unsafe { cut.tiles.write(isa, shape, &part, products, channels, finish, to) };
         }
         if let Output::Pooled(pool) = &output {
             // SAFETY: units have different images, and each is run once.

@@ -42,6 +42,18 @@ impl<const SIDE: usize> Tiles<SIDE> {
         SIDE + 1 - self.outputs
     }
 
+    /// The length of a packed weight.
+    pub(super) fn packed_weight(self, panels: Panels) -> usize {
+        let rows = self.taps().pow(2) * self.grid.input_channels;
+        (rows * panels.packed_columns()).next_multiple_of(ALIGNMENT)
+    }
+
+    /// The length of a weight's gradient by tap.
+    pub(super) fn gradient_by_tap(self) -> usize {
+        let taps = self.taps().pow(2);
+        (taps * self.grid.input_channels * self.grid.output_channels).next_multiple_of(ALIGNMENT)
+    }
+
     /// The distance of frequencies of so many tiles' vectors.
     pub(super) fn frequency(tiles: usize, channels: usize) -> usize {
         (tiles * channels).next_multiple_of(ALIGNMENT) + ALIGNMENT
@@ -125,7 +137,10 @@ impl<const SIDE: usize> Tiles<SIDE> {
     /// Writes some channels of a block's part of the output, from the products of a panel, which come
     /// with the distance of frequencies and the panel's width. `rows` is memory for them where the
     /// channels lie first, and where all channels go before they are pooled.
-    pub(super) fn write<T: Float>(
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these channels of the part meanwhile.
+    pub(super) unsafe fn write<T: Float>(
         self,
         isa: Isa,
         shape: &ConvolutionShape,
@@ -146,25 +161,35 @@ impl<const SIDE: usize> Tiles<SIDE> {
                 let parts = Parts::new(&mut *rows);
                 let place = Place { rows: &parts, row: width, column: 0, channel };
                 let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
-                self.inverse(isa, part, products, columns, place, pixels, finish);
+                // SAFETY: the rows are borrowed for this call alone.
+                unsafe { self.inverse(isa, part, products, columns, place, pixels, finish) };
                 turn(isa, shape, pixels.0, (channel, columns, width), rows, output);
             }
             (Output::Array(output), Layout::ChannelsLast) => {
                 let first = |image: usize| pixels.first_pixel(shape, image);
                 let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, shape.output[2]);
-                self.inverse(isa, part, products, columns, place(output), pixels, finish);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    self.inverse(isa, part, products, columns, place(output), pixels, finish)
+                };
             }
             (Output::Pooled(_), _) => {
                 let parts = Parts::new(&mut *rows);
                 let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
-                self.inverse(isa, part, products, columns, place(&parts), pixels, finish);
+                // SAFETY: the rows are borrowed for this call alone.
+                unsafe {
+                    self.inverse(isa, part, products, columns, place(&parts), pixels, finish)
+                };
             }
         }
     }
 
     /// Writes a panel's pixels of a block from its products, which come with the distances of
     /// frequencies and of tiles; the pixels with where an image's begin, and the distance of lines.
-    fn inverse<T: Float>(
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the panel's channels of these pixels meanwhile.
+    unsafe fn inverse<T: Float>(
         self,
         isa: Isa,
         part: &Part,
@@ -188,7 +213,7 @@ impl<const SIDE: usize> Tiles<SIDE> {
         let from = (products, Tiles::<SIDE>::frequencies(frequency));
         let to = (place.rows, [line * place.row, place.row]);
         let kind = Kind::Inverse(outputs);
-        // SAFETY: units have different pixels or channels, and each is run once.
+        // SAFETY: the caller's promise.
         unsafe { transform::<T, SIDE>(isa, kind, columns, from, to, finish, strips) };
     }
 

@@ -66,13 +66,6 @@ impl<const SIDE: usize> Cut<SIDE> {
         self.first_row(Tiles::<SIDE>::FREQUENCIES) * self.tiles.grid.output_channels
     }
 
-    /// Elements of the gradient by tap.
-    fn taps(&self) -> usize {
-        let grid = &self.tiles.grid;
-        let taps = self.tiles.taps().pow(2);
-        (taps * grid.input_channels * grid.output_channels).next_multiple_of(ALIGNMENT)
-    }
-
     /// Lengths of a task's copy of the input, its transformed tiles, the output's gradient from a pool, a
     /// panel of it, and its transformed tiles.
     fn scratch_parts(&self) -> [usize; 5] {
@@ -114,7 +107,8 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
         return large::weight::scratch_elements::<T, SIDE>(isa, shape);
     }
     let cut = Cut::<SIDE>::new::<T>(isa, shape, pooled);
-    cut.taps() + cut.parts * (cut.sums() + cut.panel_parts * cut.scratch_per_task())
+    cut.tiles.gradient_by_tap()
+        + cut.parts * (cut.sums() + cut.panel_parts * cut.scratch_per_task())
 }
 
 /// See [`super::super::convolution_weight_gradient`].
@@ -143,7 +137,7 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
     }
     let cut = Cut::<SIDE>::new::<T>(isa, shape, output_gradient.is_pooled());
     let (grid, blocks) = (&cut.tiles.grid, cut.blocks.count(&cut.tiles.grid));
-    let (by_tap, scratch) = scratch.split_at_mut(cut.taps());
+    let (by_tap, scratch) = scratch.split_at_mut(cut.tiles.gradient_by_tap());
     let (sums, scratch) = scratch.split_at_mut(cut.parts * cut.sums());
     let parts = Parts::new(sums);
     let unit = |unit: usize, scratch: &mut [T]| {

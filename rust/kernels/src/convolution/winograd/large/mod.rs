@@ -53,13 +53,13 @@ impl<const SIDE: usize> Vectors<SIDE> {
     }
 
     /// The parts of the depth.
-    fn parts(self) -> impl Iterator<Item = Range<usize>> {
+    fn depth_parts(self) -> impl Iterator<Item = Range<usize>> {
         let channels = self.tiles.grid.input_channels;
         (0..channels).step_by(DEPTH).map(move |first| first..channels.min(first + DEPTH))
     }
 
     /// Where a part begins, and the distance of its frequencies.
-    fn part(self, channels: &Range<usize>) -> (usize, usize) {
+    fn depth_part(self, channels: &Range<usize>) -> (usize, usize) {
         let whole = Tiles::<SIDE>::frequency(self.count(), DEPTH);
         let start = channels.start / DEPTH * Tiles::<SIDE>::FREQUENCIES * whole;
         (start, Tiles::<SIDE>::frequency(self.count(), channels.len()))
@@ -67,22 +67,26 @@ impl<const SIDE: usize> Vectors<SIDE> {
 
     /// The length of their memory.
     fn elements(self) -> usize {
-        let ends = self.parts().map(|channels| {
-            let (start, frequency) = self.part(&channels);
+        let ends = self.depth_parts().map(|channels| {
+            let (start, frequency) = self.depth_part(&channels);
             start + Tiles::<SIDE>::FREQUENCIES * frequency
         });
         ends.max().unwrap_or(0)
     }
 
+    /// The blocks of tiles that are transformed at once: images, or rows of them where a round has few.
+    fn blocks(self) -> Blocks {
+        Blocks::of_images(&self.tiles.grid, UNITS.div_ceil(self.images))
+    }
+
     /// The length of a task's memory for [`Vectors::fill`].
     fn scratch_per_task(self) -> usize {
-        let image = Blocks::of_images(&self.tiles.grid, 1);
-        image.input_elements(&self.tiles.grid).next_multiple_of(ALIGNMENT)
+        self.blocks().input_elements(&self.tiles.grid).next_multiple_of(ALIGNMENT)
     }
 
     /// The length of the memory of all tasks.
     fn scratch(self) -> usize {
-        self.images.min(TASKS) * self.scratch_per_task()
+        (self.images * self.blocks().per_image()).min(TASKS) * self.scratch_per_task()
     }
 
     /// Transforms the tiles of some images.
@@ -95,35 +99,33 @@ impl<const SIDE: usize> Vectors<SIDE> {
         vectors: &mut [T],
         scratch: &mut [T],
     ) {
-        let grid = &self.tiles.grid;
+        let (grid, blocks) = (&self.tiles.grid, self.blocks());
         let vectors = Parts::new(vectors);
-        for_each_unit(parallel, images.len(), scratch, self.scratch_per_task(), &|unit, memory| {
-            let part = whole_images(grid, images.start + unit..images.start + unit + 1);
+        let unit = |unit: usize, memory: &mut [T]| {
+            let part = blocks.part(grid, images.start * blocks.per_image() + unit);
+            let first = (part.images.start - images.start) * grid.output_pixels();
+            let [_, rows, columns] = part.outputs.clone();
             let input = Input::new(isa, grid, 0, &part, input, memory);
             let from = (input.data, [input.strides[1], input.strides[2]]);
-            let [_, rows, columns] = grid.output;
-            for channels in self.parts() {
-                let (start, frequency) = self.part(&channels);
+            for channels in self.depth_parts() {
+                let (start, frequency) = self.depth_part(&channels);
                 let depth = channels.len();
                 let step = [self.tiles.outputs * input.strides[2], depth];
-                let strips = (0..rows).map(|row| {
+                let strips = (0..rows.len()).map(|row| {
                     let from = input.offset(grid, 0, [0, row, 0]) + channels.start;
-                    let tile = (unit * rows + row) * columns;
+                    let tile = first + (rows.start + row) * grid.output[2] + columns.start;
                     let start = [from, start + tile * depth];
-                    Strip { start, step, count: columns, size: [SIDE; 2] }
+                    Strip { start, step, count: columns.len(), size: [SIDE; 2] }
                 });
                 let to = (&vectors, Tiles::<SIDE>::frequencies(frequency));
                 let (kind, none) = (Kind::Input, Finish::NONE);
-                // SAFETY: units have different images, and each is run once.
+                // SAFETY: units have different tiles, and each is run once.
                 unsafe { transform::<T, SIDE>(isa, kind, depth, from, to, none, strips) };
             }
-        });
+        };
+        let units = images.len() * blocks.per_image();
+        for_each_unit(parallel, units, scratch, self.scratch_per_task(), &unit);
     }
-}
-
-/// All tiles of some images.
-fn whole_images(grid: &ConvolutionShape, images: Range<usize>) -> Part {
-    Part { images, outputs: grid.output.map(|size| 0..size) }
 }
 
 /// How a round of a forward pass is cut: into (part of the images, some panels).
@@ -148,33 +150,37 @@ impl<const SIDE: usize> Cut<SIDE> {
         Cut { vectors: Vectors::new(tiles, images), panels, panels_per_unit, image_parts }
     }
 
-    /// The length of the packed weight.
-    fn packed(&self) -> usize {
-        let grid = &self.vectors.tiles.grid;
-        let rows = self.vectors.tiles.taps().pow(2) * grid.input_channels;
-        (rows * self.panels.packed_columns()).next_multiple_of(ALIGNMENT)
-    }
-
     /// Lengths of a task's transformed part of a panel of the weight, the panel's products, and its
     /// part of the output, if it is turned.
     fn scratch_parts(&self) -> [usize; 3] {
         let (grid, width) = (&self.vectors.tiles.grid, self.panels.panel(0).2);
         let images = self.vectors.images.div_ceil(self.image_parts);
         let tiles = images * grid.output_pixels();
-        let product = match grid.output_layout {
+        let rows = match grid.output_layout {
             Layout::ChannelsFirst => tiles * self.vectors.tiles.outputs.pow(2) * width,
             Layout::ChannelsLast => 0,
         };
         [
             Tiles::<SIDE>::FREQUENCIES * weight_frequency(width),
             Tiles::<SIDE>::FREQUENCIES * Tiles::<SIDE>::frequency(tiles, width),
-            product,
+            rows,
         ]
     }
 
     fn scratch_per_task(&self) -> usize {
-        let [weight, products, product] = self.scratch_parts();
-        (self.panels_per_unit * (weight + products) + product).next_multiple_of(ALIGNMENT)
+        let [weight, products, rows] = self.scratch_parts();
+        (self.panels_per_unit * (weight + products) + rows).next_multiple_of(ALIGNMENT)
+    }
+
+    /// The panels of a unit, and its images of so many.
+    fn unit(&self, unit: usize, images: usize) -> (Range<usize>, Range<usize>) {
+        let (group, image_part) = (unit / self.image_parts, unit % self.image_parts);
+        let panels = group * self.panels_per_unit..(group + 1) * self.panels_per_unit;
+        let boundary = |part: usize| part * images / self.image_parts;
+        (
+            panels.start..panels.end.min(self.panels.count()),
+            boundary(image_part)..boundary(image_part + 1),
+        )
     }
 
     fn units(&self) -> usize {
@@ -193,7 +199,7 @@ pub(super) fn scratch_elements<T: Float, const SIDE: usize>(
     shape: &ConvolutionShape,
 ) -> usize {
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
-    cut.packed()
+    cut.vectors.tiles.packed_weight(cut.panels)
         + cut.vectors.elements().next_multiple_of(ALIGNMENT)
         + cut.vectors.scratch().max(cut.units().min(TASKS) * cut.scratch_per_task())
 }
@@ -210,7 +216,7 @@ pub(super) fn forward<T: Float, const SIDE: usize>(
     scratch: &mut [T],
 ) {
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
-    let (packed, scratch) = scratch.split_at_mut(cut.packed());
+    let (packed, scratch) = scratch.split_at_mut(cut.vectors.tiles.packed_weight(cut.panels));
     let elements = cut.vectors.elements().next_multiple_of(ALIGNMENT);
     let (vectors, scratch) = scratch.split_at_mut(elements);
     order.pack(isa, parallel, cut.panels, weight, packed);
@@ -220,36 +226,24 @@ pub(super) fn forward<T: Float, const SIDE: usize>(
         cut.vectors.fill(isa, parallel, images.clone(), input, vectors, scratch);
         let vectors = &*vectors;
         let unit = |unit: usize, scratch: &mut [T]| {
-            let (group, part) = (unit / cut.image_parts, unit % cut.image_parts);
-            let panels = group * cut.panels_per_unit..(group + 1) * cut.panels_per_unit;
-            let panels = panels.start..panels.end.min(cut.panels.count());
-            let boundary = |part: usize| part * images.len() / cut.image_parts;
-            let own = boundary(part)..boundary(part + 1);
+            let (panels, own) = cut.unit(unit, images.len());
             if own.is_empty() {
                 return;
             }
-            let [weights, products, _] = cut.scratch_parts().map(|size| size * panels.len());
+            let [weights, products, _] = cut.scratch_parts().map(|length| length * panels.len());
             let (weights, scratch) = scratch.split_at_mut(weights);
             let (products, rows) = scratch.split_at_mut(products);
+            let operands = (packed, vectors);
             let stride =
-                cut.multiply(isa, panels.clone(), own.clone(), packed, vectors, weights, products);
-            let part = whole_images(
-                &cut.vectors.tiles.grid,
-                images.start + own.start..images.start + own.end,
-            );
+                cut.multiply(isa, panels.clone(), own.clone(), operands, weights, products);
+            let grid = &cut.vectors.tiles.grid;
+            let part = Part::of_images(grid, first + own.start..first + own.end);
             for (panel, products) in panels.zip(products.chunks_exact(cut.scratch_parts()[1])) {
                 let (channel, columns, width) = cut.panels.panel(panel);
-                let products = (products, stride, width);
-                let to = (&output, &mut *rows);
-                cut.vectors.tiles.write(
-                    isa,
-                    shape,
-                    &part,
-                    products,
-                    (channel, columns),
-                    finish,
-                    to,
-                );
+                let (products, channels) = ((products, stride, width), (channel, columns));
+                let (tiles, to) = (cut.vectors.tiles, (&output, &mut *rows));
+                // SAFETY: units have different images or channels, and each is run once.
+                unsafe { tiles.write(isa, shape, &part, products, channels, finish, to) };
             }
         };
         for_each_unit(parallel, cut.units(), scratch, cut.scratch_per_task(), &unit);
@@ -264,26 +258,20 @@ impl<const SIDE: usize> Cut<SIDE> {
         isa: Isa,
         panels: Range<usize>,
         images: Range<usize>,
-        packed: &[T],
-        vectors: &[T],
+        (packed, vectors): (&[T], &[T]),
         weights: &mut [T],
         products: &mut [T],
     ) -> usize {
         let per_image = self.vectors.tiles.grid.output_pixels();
         let (first, tiles) = (images.start * per_image, images.len() * per_image);
-        let [weight, size, _] = self.scratch_parts();
-        let width = self.panels.panel(0).2;
-        let stride = Tiles::<SIDE>::frequency(tiles, width);
-        for channels in self.vectors.parts() {
-            let (start, frequency) = self.vectors.part(&channels);
+        let [weight_length, products_length, _] = self.scratch_parts();
+        let stride = Tiles::<SIDE>::frequency(tiles, self.panels.panel(0).2);
+        for channels in self.vectors.depth_parts() {
+            let (start, frequency) = self.vectors.depth_part(&channels);
             let depth = channels.len();
             let stretches = Stretches::new(smallvec![0], depth);
-            for (panel, weights) in panels.clone().zip(weights.chunks_exact_mut(weight)) {
-                let (column, _, width) = self.panels.panel(panel);
-                let to = (&Parts::new(weights), 0, weight_frequency(width));
-                let (tiles, rows) = (self.vectors.tiles, channels.clone());
-                // SAFETY: the memory is borrowed for this call alone.
-                unsafe { tiles.transform_weight(isa, (column, width), rows, packed, to) };
+            for (panel, weight) in panels.clone().zip(weights.chunks_exact_mut(weight_length)) {
+                self.transform_weight(isa, panel, channels.clone(), packed, weight);
             }
             let products = Parts::new(&mut *products);
             for index in 0..Tiles::<SIDE>::FREQUENCIES {
@@ -291,21 +279,31 @@ impl<const SIDE: usize> Cut<SIDE> {
                 let left = Left { data, row: depth, step: 1, stretches: &stretches };
                 for (place, panel) in panels.clone().enumerate() {
                     let (_, columns, width) = self.panels.panel(panel);
-                    let weight = &weights[place * weight + index * weight_frequency(width)..];
-                    let columns = (place * size + index * stride, columns);
+                    let weight = place * weight_length + index * weight_frequency(width);
+                    let weight = &weights[weight..][..depth * width];
+                    let columns = (place * products_length + index * stride, columns);
                     // SAFETY: the products are borrowed, and computed one after another.
                     let mut c = unsafe { Block::new(&products, width, (0, tiles), columns) };
-                    multiply(
-                        isa,
-                        self.panels,
-                        left,
-                        &weight[..depth * width],
-                        channels.start > 0,
-                        &mut c,
-                    );
+                    multiply(isa, self.panels, left, weight, channels.start > 0, &mut c);
                 }
             }
         }
         stride
+    }
+
+    /// Transforms some rows of a panel of the packed weight.
+    fn transform_weight<T: Float>(
+        &self,
+        isa: Isa,
+        panel: usize,
+        rows: Range<usize>,
+        packed: &[T],
+        transformed: &mut [T],
+    ) {
+        let (column, _, width) = self.panels.panel(panel);
+        let to = (&Parts::new(transformed), 0, weight_frequency(width));
+        let tiles = self.vectors.tiles;
+        // SAFETY: `transformed` is borrowed for this call alone.
+        unsafe { tiles.transform_weight(isa, (column, width), rows, packed, to) };
     }
 }

@@ -2,13 +2,13 @@
 //! frequency, and taken back before they leave the cache.
 
 use super::super::super::ConvolutionShape;
-use super::super::super::direct::in_order;
+use super::super::super::direct::{Part, in_order};
 use super::super::super::ends::{Gradient, Source};
 use super::super::super::units::{TASKS, for_each_unit};
 use super::super::tiles::Tiles;
 use super::super::transform::{Finish, Kind, Strip, transform};
 use super::super::{ALIGNMENT, in_cache};
-use super::{UNITS, Vectors, weight_frequency, whole_images};
+use super::{UNITS, Vectors, weight_frequency};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
@@ -37,15 +37,8 @@ impl<const SIDE: usize> Cut<SIDE> {
     fn new<T: Float>(isa: Isa, shape: &ConvolutionShape) -> Self {
         let vectors = Vectors::new(Tiles::new(shape), shape.batch);
         let panels = Panels::new::<T>(isa, shape.output_channels);
-        let depth_parts = UNITS.div_ceil(panels.count()).clamp(1, vectors.parts().count());
+        let depth_parts = UNITS.div_ceil(panels.count()).clamp(1, vectors.depth_parts().count());
         Cut { vectors, panels, depth_parts }
-    }
-
-    /// The length of the gradient by tap.
-    fn taps(&self) -> usize {
-        let grid = &self.vectors.tiles.grid;
-        let taps = self.vectors.tiles.taps().pow(2);
-        (taps * grid.input_channels * grid.output_channels).next_multiple_of(ALIGNMENT)
     }
 
     /// The length of the transformed input.
@@ -84,7 +77,7 @@ pub(in super::super) fn scratch_elements<T: Float, const SIDE: usize>(
 ) -> usize {
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
     let own = cut.units().min(TASKS) * cut.scratch_per_task();
-    cut.taps() + cut.vectors() + own.max(cut.vectors.scratch())
+    cut.vectors.tiles.gradient_by_tap() + cut.vectors() + own.max(cut.vectors.scratch())
 }
 
 /// See [`super::super::super::convolution_weight_gradient`].
@@ -98,11 +91,11 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
     scratch: &mut [T],
 ) {
     let cut = Cut::<SIDE>::new::<T>(isa, shape);
-    let (by_tap, scratch) = scratch.split_at_mut(cut.taps());
+    let (by_tap, scratch) = scratch.split_at_mut(cut.vectors.tiles.gradient_by_tap());
     let (vectors, scratch) = scratch.split_at_mut(cut.vectors());
     let (tiles, images) = (cut.vectors.tiles, 0..shape.batch);
     cut.vectors.fill(isa, parallel, images.clone(), Source::Array(input), vectors, scratch);
-    let (vectors, part) = (&*vectors, whole_images(&tiles.grid, images));
+    let (vectors, part) = (&*vectors, Part::of_images(&tiles.grid, images));
     let pixels = tiles.pixels(shape, &part);
     let parts = Parts::new(by_tap);
     let unit = |unit: usize, scratch: &mut [T]| {
@@ -113,7 +106,7 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
         let gradient = Gradient::new(isa, shape, &pixels, output_gradient, &mut []);
         let (panel_of, memory) = ((cut.panels, panel), (memory, &mut *gradients));
         let stride = tiles.transform_gradient(isa, &part, &pixels, panel_of, &gradient, memory);
-        let own = cut.vectors.parts().skip(depth_part).step_by(cut.depth_parts);
+        let own = cut.vectors.depth_parts().skip(depth_part).step_by(cut.depth_parts);
         for channels in own {
             cut.multiply(isa, panel, &channels, vectors, (gradients, stride), sums);
             // SAFETY: units have different panels or parts of the depth, and each is run once.
@@ -136,7 +129,7 @@ impl<const SIDE: usize> Cut<SIDE> {
         sums: &mut [T],
     ) {
         let (_, columns, width) = self.panels.panel(panel);
-        let (start, frequency) = self.vectors.part(channels);
+        let (start, frequency) = self.vectors.depth_part(channels);
         let (tiles, depth) = (self.vectors.count(), channels.len());
         let (sums, stretches) = (Parts::new(sums), Stretches::new(smallvec![0], tiles));
         for index in 0..Tiles::<SIDE>::FREQUENCIES {
