@@ -44,15 +44,15 @@ pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
 /// of pixels reads and writes the sums of the weight's gradient, which pays if there are many pixels or
 /// the sums stay in the cache.
 pub(super) fn cost(pass: Pass, shape: &ConvolutionShape) -> f64 {
-    let output = match pass {
-        Pass::InputGradient => shape.turned().map_or(shape.input, |turned| flat(&turned).output),
-        _ => flat(shape).output,
+    let narrow = |shape: &ConvolutionShape| {
+        let width = flat(shape).output[2].max(1) as f64;
+        1.0 + 4.0 / (width * width)
     };
-    let width = output[2].max(1) as f64;
-    let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
     match pass {
-        Pass::Forward | Pass::InputGradient => 1.0 + 4.0 / (width * width),
+        Pass::Forward => narrow(shape),
+        Pass::InputGradient => shape.turned().as_ref().map_or(f64::INFINITY, narrow),
         Pass::WeightGradient => {
+            let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
             let out_of_cache = shape.weight_elements() as f64 / CACHED_SUMS;
             1.0 + 250.0 / pixels * out_of_cache.min(1.0)
         }

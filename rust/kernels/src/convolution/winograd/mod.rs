@@ -297,7 +297,9 @@ fn forward<T: Float, const SIDE: usize>(
         let input = Input::new(isa, &cut.tiles.grid, 0, &part, input, memory);
         let tiles = part.images.len() * part.pixels();
         let frequency = Tiles::<SIDE>::frequency(tiles, shape.input_channels);
-        cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
+        let to = (&Parts::new(&mut *vectors), 0, frequency);
+        // SAFETY: `vectors` is borrowed for this call alone.
+        unsafe { cut.tiles.transform_input(isa, &part, &input, 0..shape.input_channels, to) };
         let pixels = cut.tiles.pixels(shape, &part);
         for panel in panels {
             let (channel, columns, width) = cut.panels.panel(panel);

@@ -87,27 +87,30 @@ impl<const SIDE: usize> Tiles<SIDE> {
         })
     }
 
-    /// Transforms the tiles below a block to vectors by frequency, then tile.
-    pub(super) fn transform_input<T: Float>(
+    /// Transforms some channels of the tiles below a block to vectors by frequency, then tile; written from
+    /// the given element on, with the given distance of frequencies.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these vectors meanwhile.
+    pub(super) unsafe fn transform_input<T: Float>(
         self,
         isa: Isa,
         part: &Part,
         input: &Input<T>,
-        frequency: usize,
-        vectors: &mut [T],
+        channels: Range<usize>,
+        (to, start, frequency): (&Parts<T>, usize, usize),
     ) {
-        let channels = self.grid.input_channels;
         let [_, rows, columns] = part.sizes();
-        let step = [self.outputs * input.strides[2], channels];
+        let step = [self.outputs * input.strides[2], channels.len()];
         let strips = (0..part.images.len() * rows).map(|row| {
-            let from = input.offset(&self.grid, row / rows, [0, row % rows, 0]);
-            let start = [from, row * columns * channels];
+            let from = input.offset(&self.grid, row / rows, [0, row % rows, 0]) + channels.start;
+            let start = [from, start + row * columns * channels.len()];
             Strip { start, step, count: columns, size: [SIDE; 2] }
         });
         let from = (input.data, [input.strides[1], input.strides[2]]);
-        let to = (&Parts::new(vectors), Self::frequencies(frequency));
-        // SAFETY: `vectors` is borrowed for this call alone.
-        unsafe { transform::<T, SIDE>(isa, Kind::Input, channels, from, to, Finish::NONE, strips) };
+        let (to, none) = ((to, Self::frequencies(frequency)), Finish::NONE);
+        // SAFETY: the caller's promise.
+        unsafe { transform::<T, SIDE>(isa, Kind::Input, channels.len(), from, to, none, strips) };
     }
 
     /// Transforms some rows of a panel of a packed weight; written from the given element on, with the

@@ -156,7 +156,9 @@ pub(in super::super) fn weight_gradient<T: Float, const SIDE: usize>(
             let gradient = Gradient::new(isa, shape, &own_pixels, output_gradient, pooled);
             let frequency =
                 Tiles::<SIDE>::frequency(part.images.len() * part.pixels(), grid.input_channels);
-            cut.tiles.transform_input(isa, &part, &input, frequency, vectors);
+            let to = (&Parts::new(&mut *vectors), 0, frequency);
+            // SAFETY: `vectors` is borrowed for this call alone.
+            unsafe { cut.tiles.transform_input(isa, &part, &input, 0..grid.input_channels, to) };
             for panel in panel(panel_part)..panel(panel_part + 1) {
                 let memory = (&mut *pixels, &mut *gradients);
                 let panel_of = (cut.panels, panel);

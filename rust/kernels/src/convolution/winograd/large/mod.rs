@@ -9,7 +9,7 @@ use super::super::direct::{Blocks, Input, Order, Part};
 use super::super::ends::{Source, Target};
 use super::super::units::{TASKS, for_each_unit};
 use super::tiles::Tiles;
-use super::transform::{Finish, Kind, Strip, transform};
+use super::transform::Finish;
 use super::{ALIGNMENT, in_cache};
 use crate::gemm::{Block, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
@@ -103,24 +103,15 @@ impl<const SIDE: usize> Vectors<SIDE> {
         let vectors = Parts::new(vectors);
         let unit = |unit: usize, memory: &mut [T]| {
             let part = blocks.part(grid, images.start * blocks.per_image() + unit);
-            let first = (part.images.start - images.start) * grid.output_pixels();
-            let [_, rows, columns] = part.outputs.clone();
+            // Blocks have whole rows, which follow one another.
+            let row = (part.images.start - images.start) * grid.output[1] + part.outputs[1].start;
             let input = Input::new(isa, grid, 0, &part, input, memory);
-            let from = (input.data, [input.strides[1], input.strides[2]]);
             for channels in self.depth_parts() {
                 let (start, frequency) = self.depth_part(&channels);
-                let depth = channels.len();
-                let step = [self.tiles.outputs * input.strides[2], depth];
-                let strips = (0..rows.len()).map(|row| {
-                    let from = input.offset(grid, 0, [0, row, 0]) + channels.start;
-                    let tile = first + (rows.start + row) * grid.output[2] + columns.start;
-                    let start = [from, start + tile * depth];
-                    Strip { start, step, count: columns.len(), size: [SIDE; 2] }
-                });
-                let to = (&vectors, Tiles::<SIDE>::frequencies(frequency));
-                let (kind, none) = (Kind::Input, Finish::NONE);
+                let start = start + row * grid.output[2] * channels.len();
+                let to = (&vectors, start, frequency);
                 // SAFETY: units have different tiles, and each is run once.
-                unsafe { transform::<T, SIDE>(isa, kind, depth, from, to, none, strips) };
+                unsafe { self.tiles.transform_input(isa, &part, &input, channels, to) };
             }
         };
         let units = images.len() * blocks.per_image();
