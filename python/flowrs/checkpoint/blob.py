@@ -58,7 +58,8 @@ class FileBackendVariableBlob(CheckpointEntry):
         Raises:
             DTypeError: the type is one of later versions that this API has no name for.
         """
-        return None if self.kind is None else datatype.from_kind(self.kind, self.file_path)
+        kind = self.kind
+        return None if kind is None else datatype.from_kind(kind, lambda: self.file_path)
 
     @property
     def kind(self) -> str | None:
@@ -155,7 +156,7 @@ class FileBackendVariableBlob(CheckpointEntry):
                 "load_variables takes them from the variable of the same name"
             )
         kind, shape = meta
-        stored = _LATER_TYPES.get(kind) or datatype.from_kind(kind, self.file_path).numpy
+        stored = _LATER_TYPES.get(kind) or datatype.from_kind(kind, lambda: self.file_path).numpy
         return tuple(shape), stored.newbyteorder("<")
 
     def _read_part(self, shape: tuple[int, ...], stored: np.dtype[Any], index: Any) -> Array:

@@ -182,14 +182,11 @@ def _fitting(
     variable: VariableHandle, value: Value, cast: bool, report: LoadReport
 ) -> FileBackendVariableBlob | Array | None:
     """The value as the native side takes it, or None and an entry in the report."""
-    expected = f"{variable.dtype} of shape {variable.shape}"
     if isinstance(value, FileBackendVariableBlob):
-        found, shape, name = _described(value, variable)
+        shape, name = _stored_type(value, variable)
     elif isinstance(value, VariableHandle):
-        found = f"{value.dtype} of shape {value.shape} (variable {value.name})"
         shape, name = value.shape, value.dtype.name
     elif isinstance(value, np.ndarray):
-        found = f"{value.dtype} of shape {value.shape}"
         shape, name = value.shape, value.dtype.newbyteorder("=").name
     else:
         raise unknown_value(variable.name, value)
@@ -204,29 +201,43 @@ def _fitting(
         if np.can_cast(array.dtype, wanted, "same_kind"):
             report.cast.append(variable.name)
             return np.ascontiguousarray(array, wanted)
-    report.mismatched.append(Mismatch(variable.name, expected, found))
+    expected = f"{variable.dtype} of shape {variable.shape}"
+    report.mismatched.append(Mismatch(variable.name, expected, _in_words(value)))
     return None
 
 
-def _described(
+def _stored_type(
     value: FileBackendVariableBlob, variable: VariableHandle
-) -> tuple[str, tuple[int, ...] | None, str | None]:
-    """What a checkpoint holds, in words, and its shape and type.
+) -> tuple[tuple[int, ...] | None, str | None]:
+    """The shape and type of what a checkpoint holds; of a type of later versions its kind.
 
     Where there is no ``meta``, they are the variable's if the file has that size.
     """
-    where = f"({value.file_path})"
     if value.shape is None:
         wanted = math.prod(variable.shape) * variable.dtype.bytes
-        found = f"{value.size_in_bytes} bytes without meta {where}"
         fits = wanted == value.size_in_bytes
-        return found, variable.shape if fits else None, variable.dtype.name if fits else None
+        return (variable.shape, variable.dtype.name) if fits else (None, None)
     try:
         dtype = value.dtype
     except DTypeError:  # One of later versions: no variable has it.
-        return f"{value.kind} of shape {value.shape} {where}", value.shape, value.kind
+        return value.shape, value.kind
     assert dtype is not None
-    return f"{dtype} of shape {value.shape} {where}", value.shape, dtype.name
+    return value.shape, dtype.name
+
+
+def _in_words(value: FileBackendVariableBlob | VariableHandle | Array) -> str:
+    """What a value is, and where it is from."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    if isinstance(value, VariableHandle):
+        return f"{value.dtype} of shape {value.shape} (variable {value.name})"
+    where = f"({value.file_path})"
+    if value.shape is None:
+        return f"{value.size_in_bytes} bytes without meta {where}"
+    try:
+        return f"{value.dtype} of shape {value.shape} {where}"
+    except DTypeError:
+        return f"{value.kind} of shape {value.shape} {where}"
 
 
 def _suggestion(name: str, others: Iterable[str]) -> str:

@@ -85,5 +85,5 @@ pub use reader::{
 };
 pub use save::{Durability, Kept, SaveOptions, Variable, save, save_with};
 pub use select::Select;
-pub use storage::{Child, Directory, File, Kind, MapMode, Mapping, NewFile, QuickLook, Storage};
+pub use storage::{Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage};
 pub use system::RealStorage;

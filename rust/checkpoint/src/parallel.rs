@@ -33,11 +33,13 @@ pub(crate) fn for_each<T: Send>(
 }
 
 /// What is gathered from all items: parts in the order of the items, from threads that take the next
-/// few when they are done; or the first failure in that order.
-pub(crate) fn gather<T: Sync, R: Default + Send>(
+/// few when they are done; or the first failure in that order. Each thread begins with its number and
+/// works with what it made of that.
+pub(crate) fn gather<T: Sync, S, R: Default + Send>(
     items: &[T],
     threads: usize,
-    work: impl Fn(&T, &mut R) -> Result<()> + Sync,
+    begin: impl Fn(usize) -> S + Sync,
+    work: impl Fn(&mut S, &T, &mut R) -> Result<()> + Sync,
 ) -> Result<Vec<R>> {
     let threads = threads.clamp(1, (items.len() / WORTH_A_THREAD).max(1));
     let shares: Vec<&[T]> = match threads {
@@ -45,16 +47,16 @@ pub(crate) fn gather<T: Sync, R: Default + Send>(
         _ => items.chunks(WORTH_A_THREAD).collect(),
     };
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let gather_share = |share: &[T]| {
+    let gather_share = |own: &mut S, share: &[T]| {
         let mut gathered = R::default();
-        share.iter().try_for_each(|item| work(item, &mut gathered)).map(|()| gathered)
+        share.iter().try_for_each(|item| work(own, item, &mut gathered)).map(|()| gathered)
     };
-    let run = |_| {
-        let mut parts = Vec::new();
+    let run = |thread| {
+        let (mut own, mut parts) = (begin(thread), Vec::new());
         while !failed.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(share) = shares.get(number) else { break };
-            let part = gather_share(share);
+            let part = gather_share(&mut own, share);
             if part.is_err() {
                 // All shares before this one have been taken, and are done to their end.
                 failed.store(true, Ordering::Relaxed);

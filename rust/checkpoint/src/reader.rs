@@ -14,7 +14,7 @@ use crate::format::{MAX_META_BYTES, Meta};
 use crate::names::{self, MARKER, MAX_NAME_PARTS, METADATA};
 use crate::parallel;
 use crate::select::Select;
-use crate::storage::{Child, Directory, Kind, QuickLook, Storage};
+use crate::storage::{Child, Directory, Kind, Storage};
 
 /// The most directory entries that opening a checkpoint looks at.
 pub const MAX_LISTED: usize = 1_000_000;
@@ -197,6 +197,14 @@ struct Walk<'a> {
     listed: &'a AtomicUsize,
 }
 
+/// A thread that visits directories.
+struct Visitor {
+    /// The checkpoint's.
+    directory: Arc<dyn Directory>,
+    /// Memory for the text of a `meta`.
+    meta: Vec<u8>,
+}
+
 /// What directories hold.
 #[derive(Default)]
 struct Visited {
@@ -219,8 +227,14 @@ impl Walk<'_> {
             let mut level = std::mem::take(&mut found.directories);
             // By name, as most savers have made them: what lies together is found together.
             level.sort_unstable_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
-            let visit = |below: &PathBuf, visited: &mut Visited| self.visit(below, visited);
-            for mut visited in parallel::gather(&level, threads, visit)? {
+            let begin = |thread| {
+                let another = (thread > 0).then(|| self.directory.for_another_thread()).flatten();
+                Visitor { directory: another.unwrap_or(Arc::clone(self.directory)), meta: vec![] }
+            };
+            let visit = |visitor: &mut Visitor, below: &PathBuf, visited: &mut Visited| {
+                self.visit(visitor, below, visited)
+            };
+            for mut visited in parallel::gather(&level, threads, begin, visit)? {
                 found.variables.append(&mut visited.variables);
                 found.directories.append(&mut visited.directories);
                 found.ignored.append(&mut visited.ignored);
@@ -260,28 +274,33 @@ impl Walk<'_> {
         }
     }
 
-    fn visit(&self, below: &Path, visited: &mut Visited) -> Result<()> {
-        match self.directory.quick_look(below) {
-            Ok(Some(found)) => self.quick(below, &found, visited),
-            Ok(None) => self.thorough(below, visited),
+    fn visit(&self, visitor: &mut Visitor, below: &Path, visited: &mut Visited) -> Result<()> {
+        match visitor.directory.quick_look(below, &mut visitor.meta) {
+            Ok(Some(size)) => self.quick(below, &visitor.meta, size, visited),
+            Ok(None) => self.thorough(&visitor.directory, below, visited),
             Err(error) => Err(Error::io(&self.path.join(below), "look at")(error)),
         }
     }
 
     /// A directory that holds a variable and no directories.
-    fn quick(&self, below: &Path, found: &QuickLook, visited: &mut Visited) -> Result<()> {
+    fn quick(&self, below: &Path, meta: &[u8], size: u64, visited: &mut Visited) -> Result<()> {
         self.count(2)?;
         let name = self.variable_name(below)?;
         if self.select.takes(&name) {
             let path_of = |file: &str| self.path.join(below).join(file);
-            let described = describe(&found.meta, &name, &path_of)?;
-            visited.variables.push(self.described(described, found.size, name, &path_of)?);
+            let described = describe(meta, &name, &path_of)?;
+            visited.variables.push(self.described(described, size, name, &path_of)?);
         }
         Ok(())
     }
 
-    fn thorough(&self, below: &Path, visited: &mut Visited) -> Result<()> {
-        let opened = open_below(self.directory, below);
+    fn thorough(
+        &self,
+        root: &Arc<dyn Directory>,
+        below: &Path,
+        visited: &mut Visited,
+    ) -> Result<()> {
+        let opened = open_below(root, below);
         let directory = opened.map_err(Error::io(&self.path.join(below), "open"))?;
         let children = self.list(directory.as_ref(), below)?;
         if kind_of(&children, MARKER) == Some(Kind::File) {

@@ -163,13 +163,20 @@ pub trait Directory: Send + Sync {
         Ok(bytes)
     }
 
+    /// The same directory for another thread, if that is faster: a descriptor counts who uses it, and
+    /// threads that share one wait for each other's counting.
+    fn for_another_thread(&self) -> Option<Arc<dyn Directory>> {
+        None
+    }
+
     /// Looks at a directory below that holds a variable and no directories, with fewer calls than
-    /// by opening and listing it. `None`: it is something else, or the system has no short way.
+    /// by opening and listing it: the bytes of `out`, and in `meta` the text of that. `None`: it is
+    /// something else, or the system has no short way.
     ///
     /// # Errors
     ///
     /// None that opening and listing it would not have too.
-    fn quick_look(&self, _relative: &Path) -> io::Result<Option<QuickLook>> {
+    fn quick_look(&self, _relative: &Path, _meta: &mut Vec<u8>) -> io::Result<Option<u64>> {
         Ok(None)
     }
 
@@ -240,15 +247,6 @@ pub enum Kind {
     Link,
     /// A pipe, a socket, a device.
     Special,
-}
-
-/// What a variable's directory holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuickLook {
-    /// Bytes of `out`.
-    pub size: u64,
-    /// The text of `meta`.
-    pub meta: Vec<u8>,
 }
 
 /// Whether a mapping can be written to.

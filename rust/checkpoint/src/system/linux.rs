@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{
     self as system, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RawDir, RenameFlags,
     ResolveFlags, SeekFrom,
@@ -18,7 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::storage::{
-    Child, Directory, File, Kind, MapMode, Mapping, NewFile, QuickLook, Storage, not_a_regular_file,
+    Child, Directory, File, Kind, MapMode, Mapping, NewFile, Storage, not_a_regular_file,
 };
 
 /// From how many files on one flush of the whole file system is cheaper than one per file, even
@@ -255,11 +256,16 @@ impl Directory for LinuxDirectory {
         Ok(bytes)
     }
 
-    fn quick_look(&self, relative: &Path) -> io::Result<Option<QuickLook>> {
+    fn for_another_thread(&self) -> Option<Arc<dyn Directory>> {
+        // Where no descriptor is left, threads share one.
+        self.open_directory(OsStr::new(".")).ok()
+    }
+
+    fn quick_look(&self, relative: &Path, meta: &mut Vec<u8>) -> io::Result<Option<u64>> {
         if !self.counts_directories {
             return Ok(None);
         }
-        let look = || -> io::Result<Option<QuickLook>> {
+        let mut look = || -> io::Result<Option<u64>> {
             let mut path = SystemPath::new(relative);
             let inside = system::statat(&self.descriptor, path.get("")?, NOT_LINKS)?;
             // Its own name, `.` inside it, and a `..` in each directory that it holds.
@@ -272,16 +278,14 @@ impl Directory for LinuxDirectory {
             // The names in the path were listed, so that none of them is `..`; and without links
             // nothing leads elsewhere.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            let (meta, no_links) = (path.get("/meta")?, ResolveFlags::NO_SYMLINKS);
-            let meta = system::openat2(&self.descriptor, meta, flags, Mode::empty(), no_links)?;
-            let (size, length) = (regular_size(&out)?, regular_size(&system::fstat(&meta)?)?);
-            let mut text = [0; USUAL_META];
-            // What is longer, or comes in parts, is read the long way.
-            if length > text.len() as u64 {
-                return Ok(None);
-            }
-            let read = rustix::io::read(&meta, &mut text[..])?;
-            Ok((read as u64 == length).then(|| QuickLook { size, meta: text[..read].to_vec() }))
+            let (path, no_links) = (path.get("/meta")?, ResolveFlags::NO_SYMLINKS);
+            let file = system::openat2(&self.descriptor, path, flags, Mode::empty(), no_links)?;
+            meta.clear();
+            meta.reserve_exact(USUAL_META);
+            // A pipe or a socket has no positions and fails; devices that have them fill the memory, or
+            // end at once. Those, and texts that are longer, are read the long way.
+            let read = rustix::io::pread(&file, spare_capacity(meta), 0)?;
+            Ok((1..USUAL_META).contains(&read).then_some(regular_size(&out)?))
         };
         // The long way tells what is wrong.
         Ok(look().unwrap_or(None))

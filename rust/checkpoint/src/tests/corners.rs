@@ -201,7 +201,31 @@ fn the_way_to_a_variable_must_be_directories() {
 #[test]
 fn file_systems_that_do_not_count_directories_have_no_short_way() {
     let proc = RealStorage.open_directory(Path::new("/proc")).expect("Linux has it");
-    assert_eq!(proc.quick_look(Path::new("self")).expect("no error"), None);
+    assert_eq!(proc.quick_look(Path::new("self"), &mut vec![]).expect("no error"), None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_short_way_reads_no_pipe() {
+    let scratch = Scratch::new();
+    let meta = "data_type: kInt8 shape { dim: 4 }";
+    scratch.write("s/w/out", "1234");
+    scratch.write("s/w/meta", meta);
+    let directory = RealStorage.open_directory(&scratch.path("s")).expect("a directory");
+    let (mut text, below) = (vec![], Path::new("w"));
+    // Where there is a short way at all.
+    if directory.quick_look(below, &mut text).expect("no error") == Some(4) {
+        assert_eq!(text, meta.as_bytes());
+    }
+    let path = scratch.path("s/w/meta");
+    fs::remove_file(&path).expect("removed");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
+        .expect("a pipe");
+    let mut pipe = fs::File::options().read(true).write(true).open(&path).expect("the pipe");
+    io::Write::write_all(&mut pipe, meta.as_bytes()).expect("written");
+    assert_eq!(directory.quick_look(below, &mut text).expect("no error"), None);
+    assert!(refusal(&RealStorage, &scratch.path("s")).contains("not a regular file"));
 }
 
 #[test]
