@@ -134,7 +134,8 @@ pub(crate) fn multiply<T: Float>(
         c: c.pointer(),
         c_row: c.row_stride(),
         columns,
-        fetched: false,
+        // Rows that lie one after another and are only written are fetched by the core itself.
+        fetched: !accumulate && c.row_stride() == columns,
         ahead: &ahead,
         alpha: T::ONE,
         beta: if accumulate { T::ONE } else { T::ZERO },
