@@ -18,6 +18,24 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// The same address, in a register of its own. From one address the compiler derives those of all rows,
+/// each from the one before: a chain of additions as long as a step's multiplications take.
+#[inline(always)]
+pub(super) fn in_register<T>(mut address: *const T) -> *const T {
+    // SAFETY: there is no instruction, but a comment.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe {
+        std::arch::asm!(
+            "/* {0} */",
+            inout(reg) address,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = &mut address;
+    address
+}
+
 /// A vector of `T`.
 ///
 /// # Safety

@@ -1,8 +1,10 @@
 //! The innermost loops: one tile of the product, kept in registers.
 //!
-//! A tile is `MR` rows by `NV` vectors; its sums are that many registers.
+//! A tile is `MR` rows by `NV` vectors; its sums are that many registers. Of the others, `NV` hold a step
+//! of `b` and one or two an element of `a` in all lanes. Rows of `a` are reached from one address for
+//! each `SPAN` of them.
 
-use super::lanes::{Lanes, Plain, prefetch};
+use super::lanes::{Lanes, Plain, in_register, prefetch};
 use super::pack::Transposer;
 #[cfg(target_arch = "x86_64")]
 use super::pack::{AVX2_TRANSPOSER, AVX512_TRANSPOSER};
@@ -99,6 +101,11 @@ const STEPS_AHEAD: usize = 8;
 /// `c + r * c_row + j` can be read and written by this call alone for every `j < columns`;
 /// `columns` is at most the width.
 pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
+
+/// Rows of `a` that are read from one address.
+const SPAN: usize = 3;
+/// Such addresses at most, on any instruction set.
+const SPANS: usize = 14_usize.div_ceil(SPAN);
 
 /// The sizes that kernels exist for, on one instruction set.
 #[derive(Clone, Copy)]
@@ -278,23 +285,32 @@ where
         let walks = ahead.walks.get_unchecked(..ahead.count);
         let mut b = tile.b;
         for stretch in 0..tile.stretch_count {
-            let mut a = tile.a.wrapping_add(*tile.stretches.add(stretch));
+            let start = tile.a.wrapping_add(*tile.stretches.add(stretch));
+            // One address for each few rows.
+            let mut rows: [*const T; SPANS] =
+                std::array::from_fn(|span| start.wrapping_add(span * SPAN * a_row));
             for &walk in walks {
                 let Walk { lines, mut start, step } = walk;
                 for _ in 0..lines {
                     let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
                     each_row!(row < MR => {
-                        let factor = V::splat(*a.add(row * a_row));
+                        let (span, place) = match ADJACENT {
+                            true => (0, row),
+                            false => (row / SPAN, row % SPAN),
+                        };
+                        let factor = V::splat(*rows[span].add(place * a_row));
                         for v in 0..NV {
                             sums[row][v] = sums[row][v].plus_product(factor, vectors[v]);
                         }
                     });
-                    a = a.wrapping_add(tile.a_step);
+                    for row in rows.iter_mut().take(MR.div_ceil(SPAN)) {
+                        *row = in_register(row.wrapping_add(tile.a_step));
+                    }
                     b = b.wrapping_add(tile.b_step);
                     prefetch(start);
                     start = start.wrapping_add(step);
                     if ADJACENT {
-                        prefetch(a.wrapping_add(STEPS_AHEAD * tile.a_step));
+                        prefetch(rows[0].wrapping_add(STEPS_AHEAD * tile.a_step));
                     }
                 }
             }
