@@ -77,36 +77,49 @@ pub(crate) fn finish<T: Float>(isa: Isa, c: &mut Block<T>, epilogue: BlockEpilog
 
 per_isa! {
     fn apply<I, T: Float>(c: &mut Block<T>, epilogue: BlockEpilogue<T>) {
-        for row in 0..c.rows() {
-            let c = c.row(row);
-            match epilogue.epilogue {
-                Epilogue::None => {}
-                Epilogue::Bias { bias, relu: false } => each(c, bias, |c, bias| c + bias),
-                Epilogue::Bias { bias, relu: true } => each(c, bias, |c, bias| relu(c + bias)),
-                Epilogue::Relu => c.iter_mut().for_each(|c| *c = relu(*c)),
-                Epilogue::ReluMask { reference } => {
-                    let reference = &reference[row * epilogue.reference_stride..];
-                    each(c, reference, |c, y| if y > T::ZERO { c } else { T::ZERO });
+        match epilogue.epilogue {
+            Epilogue::None => {}
+            Epilogue::Bias { bias, relu: false } => each(c, bias, 0, |c, bias| c + bias),
+            Epilogue::Bias { bias, relu: true } => each(c, bias, 0, |c, bias| relu(c + bias)),
+            Epilogue::Relu => {
+                for row in 0..c.rows() {
+                    c.row(row).iter_mut().for_each(|c| *c = relu(*c));
                 }
+            }
+            Epilogue::ReluMask { reference } => {
+                let mask = |c, y| if y > T::ZERO { c } else { T::ZERO };
+                each(c, reference, epilogue.reference_stride, mask);
             }
         }
     }
 }
 
-/// `c = f(c, other)` for each element: rows are short, and of a known length they need no loop.
+/// `c = f(c, other)` for each element; rows of `other` are `stride` apart. Rows are short, and of a known
+/// length they need no loop.
 #[inline(always)]
-fn each<T: Float>(c: &mut [T], other: &[T], f: impl Fn(T, T) -> T) {
+fn each<T: Float>(c: &mut Block<T>, other: &[T], stride: usize, f: impl Fn(T, T) -> T) {
     const LENGTH: usize = 16;
-    let other = &other[..c.len()];
-    let ((parts, rest), (others, other_rest)) =
-        (c.as_chunks_mut::<LENGTH>(), other.as_chunks::<LENGTH>());
-    for (part, other) in parts.iter_mut().zip(others) {
-        // Copies: all is read before anything is written, or the compiler makes no vectors.
-        let (mut values, other) = (*part, *other);
-        values.iter_mut().zip(other).for_each(|(c, other)| *c = f(*c, other));
-        *part = values;
+    let columns = c.columns();
+    let whole = columns / LENGTH * LENGTH;
+    for first in (0..whole).step_by(LENGTH) {
+        for row in 0..c.rows() {
+            let other = &other[row * stride + first..];
+            if let (Some(c), Some(other)) =
+                (c.row(row)[first..].first_chunk_mut::<LENGTH>(), other.first_chunk::<LENGTH>())
+            {
+                // Copies: all is read before anything is written, or the compiler makes no vectors.
+                let (mut values, other) = (*c, *other);
+                values.iter_mut().zip(other).for_each(|(c, other)| *c = f(*c, other));
+                *c = values;
+            }
+        }
     }
-    rest.iter_mut().zip(other_rest).for_each(|(c, &other)| *c = f(*c, other));
+    if whole < columns {
+        for row in 0..c.rows() {
+            let other = &other[row * stride + whole..];
+            c.row(row)[whole..].iter_mut().zip(other).for_each(|(c, &other)| *c = f(*c, other));
+        }
+    }
 }
 
 /// The greater of `value` and 0; NaN stays NaN.
