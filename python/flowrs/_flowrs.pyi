@@ -69,7 +69,7 @@ class CheckpointEntry:
         The variable of a number among those that were opened.
         """
     @property
-    def _absolute_path(self, /) -> Path:
+    def _absolute_path(self, /) -> str:
         """
         The same, from the root.
         """
@@ -88,7 +88,7 @@ class CheckpointEntry:
         The absolute path that was opened, and whether it is the variable's own directory.
         """
     @property
-    def _path(self, /) -> Path:
+    def _path(self, /) -> str:
         """
         The file that holds the elements.
         """

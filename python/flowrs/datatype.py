@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,12 +117,12 @@ def from_name(name: str) -> dtype:
     raise DTypeError(f"there is no element type {name}")
 
 
-def from_kind(kind: str, what: Callable[[], str]) -> dtype:
-    """The element type with this name in a checkpoint; the error begins with ``what()``."""
+def from_kind(kind: str, what: str) -> dtype:
+    """The element type with this name in a checkpoint; ``what`` is named in the error."""
     for candidate in _ALL:
         if candidate.kind == kind:
             return candidate
-    raise DTypeError(f"{what()}: {kind} is no element type of this API")
+    raise DTypeError(f"{what}: {kind} is no element type of this API")
 
 
 def check(value: object, what: str) -> dtype:

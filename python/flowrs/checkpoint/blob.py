@@ -33,7 +33,7 @@ class FileBackendVariableBlob(CheckpointEntry):
     @property
     def file_path(self) -> str:
         """The file that holds the elements."""
-        return os.fspath(self._path)
+        return self._path
 
     @property
     def var_dir_(self) -> str:
@@ -59,7 +59,7 @@ class FileBackendVariableBlob(CheckpointEntry):
             DTypeError: the type is one of later versions that this API has no name for.
         """
         kind = self.kind
-        return None if kind is None else datatype.from_kind(kind, lambda: self.file_path)
+        return None if kind is None else datatype.from_kind(kind, self.file_path)
 
     @property
     def kind(self) -> str | None:
@@ -156,7 +156,7 @@ class FileBackendVariableBlob(CheckpointEntry):
                 "load_variables takes them from the variable of the same name"
             )
         kind, shape = meta
-        stored = _LATER_TYPES.get(kind) or datatype.from_kind(kind, lambda: self.file_path).numpy
+        stored = _LATER_TYPES.get(kind) or datatype.from_kind(kind, self.file_path).numpy
         return tuple(shape), stored.newbyteorder("<")
 
     def _read_part(self, shape: tuple[int, ...], stored: np.dtype[Any], index: Any) -> Array:
