@@ -109,13 +109,21 @@ const CASES: &[Case] = &[
     case("one image", (1, 784, 512), false, true, 0.0),
 ];
 
+const ALGORITHMS: [GemmAlgorithm; 4] = [
+    GemmAlgorithm::MatrixMultiply,
+    GemmAlgorithm::Blocked,
+    GemmAlgorithm::Split3,
+    GemmAlgorithm::Split2,
+];
+
 fn main() {
     let isa = std::env::var("FLOWRS_ISA")
         .map_or(Isa::detect(), |name| Isa::parse(&name).expect("an instruction set"));
     let two = Two::start();
     let threads: [&dyn Parallel; 2] = [&Serial, two];
     println!("{isa:?}, GFLOP/s, median (best) of 30 rounds, on one and on two threads");
-    println!("{:<14} {:>16} | {:>19} | {:>19} | chosen", "", "m x k x n", "library", "blocked");
+    let names = ALGORITHMS.map(|algorithm| format!("{:>23}", format!("{algorithm:?}"))).join(" | ");
+    println!("{:<14} {:>16} | {names} | chosen", "", "m x k x n");
     for case in CASES {
         let Case { name, m, n, k, a_transposed, b_transposed, beta } = *case;
         let numbers = |count: usize| -> Vec<f32> {
@@ -126,13 +134,11 @@ fn main() {
         let (a, b) = (&a[a.as_ptr().align_offset(64)..], &b[b.as_ptr().align_offset(64)..]);
         let start = c.as_ptr().align_offset(64);
         let c = &mut c[start..];
-        let mut times: [[Vec<f64>; 2]; 2] = Default::default();
+        let mut times: [[Vec<f64>; 2]; ALGORITHMS.len()] = Default::default();
         let repeat = (100_000_000 / (2 * m * n * k)).clamp(1, 100);
         for _ in 0..30 {
             for (t, parallel) in threads.into_iter().enumerate() {
-                for (i, algorithm) in
-                    [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked].into_iter().enumerate()
-                {
+                for (i, algorithm) in ALGORITHMS.into_iter().enumerate() {
                     let start = Instant::now();
                     for _ in 0..repeat {
                         let a = if a_transposed {
@@ -157,11 +163,9 @@ fn main() {
             let rate = |time: f64| (2 * m * n * k) as f64 / time / 1e9;
             format!("{:.0} ({:.0})", rate(times[times.len() / 2]), rate(times[0]))
         };
-        let [[l1, l2], [b1, b2]] = times.each_mut().map(|times| times.each_mut().map(rate));
-        let chosen = choose(isa, ElementType::F32, m, n, k, a_transposed, b_transposed);
-        println!(
-            "{name:<14} {:>16} | {l1:>9} {l2:>9} | {b1:>9} {b2:>9} | {chosen:?}",
-            format!("{m}x{k}x{n}")
-        );
+        let rates = times.each_mut().map(|times| times.each_mut().map(rate));
+        let rates = rates.map(|[one, two]| format!("{one:>11} {two:>11}")).join(" | ");
+        let chosen = choose(isa, ElementType::F32, (m, n, k));
+        println!("{name:<14} {:>16} | {rates} | {chosen:?}", format!("{m}x{k}x{n}"));
     }
 }

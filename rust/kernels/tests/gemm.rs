@@ -126,6 +126,10 @@ where
     );
 }
 
+/// The algorithms that are as exact as a plain sum.
+const EXACT: [GemmAlgorithm; 3] =
+    [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked, GemmAlgorithm::Split3];
+
 fn epilogue<'a, T>(which: u8, bias: &'a [T], reference: &'a [T]) -> Epilogue<'a, T> {
     match which {
         0 => Epilogue::None,
@@ -142,15 +146,17 @@ proptest! {
     #[test]
     fn f32_products_are_within_the_bound(case in cases()) {
         let _placed = place_by(case.seed);
-        check::<f32>(&case, GemmAlgorithm::Blocked);
-        check::<f32>(&case, GemmAlgorithm::MatrixMultiply);
+        for algorithm in EXACT {
+            check::<f32>(&case, algorithm);
+        }
     }
 
     #[test]
     fn f64_products_are_within_the_bound(case in cases()) {
         let _placed = place_by(case.seed);
-        check::<f64>(&case, GemmAlgorithm::Blocked);
-        check::<f64>(&case, GemmAlgorithm::MatrixMultiply);
+        for algorithm in EXACT {
+            check::<f64>(&case, algorithm);
+        }
     }
 }
 
@@ -171,15 +177,16 @@ fn the_shapes_of_training_are_within_the_bound() {
         let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, 0, 7);
         let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };
         on_both_sides(|| {
-            check::<f32>(&case, GemmAlgorithm::Blocked);
-            check::<f32>(&case, GemmAlgorithm::MatrixMultiply);
+            for algorithm in EXACT {
+                check::<f32>(&case, algorithm);
+            }
         });
     }
 }
 
 #[test]
 fn infinities_and_nan_reach_the_result() {
-    for algorithm in [GemmAlgorithm::Blocked, GemmAlgorithm::MatrixMultiply] {
+    for algorithm in EXACT.into_iter().chain([GemmAlgorithm::Split2]) {
         on_every_isa(
             |isa, parallel| {
                 let mut c = vec![0f32; 4];
@@ -198,6 +205,98 @@ fn infinities_and_nan_reach_the_result() {
     }
 }
 
+/// `a * b` in row-major matrices.
+fn product(isa: Isa, algorithm: GemmAlgorithm, (m, k, n): Sizes, a: &[f32], b: &[f32]) -> Vec<f32> {
+    let mut c = vec![0.0; m * n];
+    let (a, b) = (Matrix::row_major(a, m, k), Matrix::row_major(b, k, n));
+    let target = MatrixMut::row_major(&mut c, m, n);
+    gemm(isa, &Serial, algorithm, 1.0, a, b, 0.0, target, Epilogue::None);
+    c
+}
+
+type Sizes = (usize, usize, usize);
+
+#[test]
+fn every_algorithm_keeps_its_error_ratio() {
+    // Numbers of both signs, and such as follow a relu.
+    for (k, positive) in [64, 100, 256, 784, 3136].into_iter().flat_map(|k| [(k, false), (k, true)])
+    {
+        let (m, n) = (70, 90);
+        let mut numbers = Numbers::new(k as u64);
+        // Sums of uniform numbers have the long tails of those that training meets.
+        let mut sum = || (0..4).map(|_| numbers.next()).sum::<f64>() as f32;
+        let a: Vec<f32> = (0..m * k).map(|_| sum()).collect();
+        let a: Vec<f32> = if positive { a.iter().map(|x| x.max(0.0)).collect() } else { a };
+        let b: Vec<f32> = (0..k * n).map(|_| sum()).collect();
+        let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|&x| f64::from(x)).collect() };
+        let (wide_a, wide_b, mut exact) = (wide(&a), wide(&b), vec![0.0; m * n]);
+        let (x, y) = (Matrix::row_major(&wide_a, m, k), Matrix::row_major(&wide_b, k, n));
+        naive::gemm(1.0, x, y, 0.0, MatrixMut::row_major(&mut exact, m, n), Epilogue::None);
+        let mut plain = vec![0.0; m * n];
+        let (x, y) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, k, n));
+        naive::gemm(1.0, x, y, 0.0, MatrixMut::row_major(&mut plain, m, n), Epilogue::None);
+        let largest = |got: &[f32]| {
+            let errors = got.iter().zip(&exact).map(|(got, exact)| (f64::from(*got) - exact).abs());
+            errors.fold(0.0, f64::max)
+        };
+        for isa in Isa::available() {
+            for algorithm in EXACT.into_iter().chain([GemmAlgorithm::Split2]) {
+                let ratio = largest(&product(isa, algorithm, (m, k, n), &a, &b)) / largest(&plain);
+                let bound = algorithm.error_ratio(k);
+                assert!(
+                    ratio <= bound,
+                    "{isa:?} {algorithm:?}, depth {k}: {ratio} times the error of a plain sum"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_split_are_multiplied_as_they_are() {
+    let (m, k, n) = (70, 150, 80);
+    let mut numbers = Numbers::new(3);
+    let (a, b) = (numbers.f32s(m * k), numbers.f32s(k * n));
+    // What an element of each operand is made, or all of one.
+    let one = |values: &[f32], special: f32| -> Vec<f32> {
+        let mut values = values.to_vec();
+        let middle = values.len() / 2;
+        values[middle] = special;
+        values
+    };
+    let all =
+        |values: &[f32], factor: f32| -> Vec<f32> { values.iter().map(|x| x * factor).collect() };
+    let special = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE, 1e-42];
+    let mut cases: Vec<(Vec<f32>, Vec<f32>)> = vec![(vec![0.0; m * k], b.clone())];
+    cases.extend(special.iter().map(|&special| (one(&a, special), b.clone())));
+    cases.extend(special.iter().map(|&special| (a.clone(), one(&b, special))));
+    cases.extend([1e-30, 1e-36, 1e20].map(|factor| (all(&a, factor), b.clone())));
+    cases.extend([1e-30, 1e-36, 1e20].map(|factor| (a.clone(), all(&b, factor))));
+    for (number, (a, b)) in cases.iter().enumerate() {
+        let want = product(Isa::detect(), GemmAlgorithm::Blocked, (m, k, n), a, b);
+        // An element's products, without their signs.
+        let magnitude = |index: usize| -> f64 {
+            let (row, column) = (index / n, index % n);
+            let product =
+                |step: usize| f64::from(a[row * k + step]) * f64::from(b[step * n + column]);
+            (0..k).map(|step| product(step).abs()).sum()
+        };
+        for isa in Isa::available() {
+            for algorithm in [GemmAlgorithm::Split2, GemmAlgorithm::Split3] {
+                let got = product(isa, algorithm, (m, k, n), a, b);
+                for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let error = f64::from(got - want).abs();
+                    let same = got == want || got.is_nan() && want.is_nan();
+                    assert!(
+                        same || error <= 2e-5 * magnitude(index),
+                        "{isa:?} {algorithm:?}, case {number}: {got} instead of {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn an_empty_product_leaves_nothing_to_do() {
     let a = Matrix::row_major(&[0f32; 0], 0, 5);
@@ -212,9 +311,21 @@ fn an_empty_product_leaves_nothing_to_do() {
 fn forced_instruction_sets_use_our_own_kernel() {
     for isa in Isa::available().into_iter().filter(|isa| *isa < Isa::detect()) {
         for size in [1, 64, 1024] {
-            let chosen = choose(isa, ElementType::F32, size, size, size, false, false);
+            let chosen = choose(isa, ElementType::F32, (size, size, size));
             assert_eq!(chosen, GemmAlgorithm::Blocked);
         }
+    }
+}
+
+#[test]
+fn the_chosen_algorithm_is_as_exact_as_a_plain_sum() {
+    for isa in Isa::available() {
+        for k in [1, 64, 100, 4096] {
+            let chosen = choose(isa, ElementType::F32, (512, 784, k));
+            assert!(chosen.error_ratio(k) <= 2.0, "{isa:?}: {chosen:?}, depth {k}");
+        }
+        let chosen = choose(isa, ElementType::F64, (512, 784, 4096));
+        assert_eq!(chosen, GemmAlgorithm::Blocked);
     }
 }
 

@@ -216,7 +216,7 @@ impl Op for MatMul {
         let sizes = self.sizes(a, b)?;
         let isa = lowering.settings.isa;
         let Sizes { m, k, n, .. } = sizes;
-        let algorithm = choose(isa, a.dtype, m, n, k, self.transpose_a, self.transpose_b);
+        let algorithm = choose(isa, a.dtype, (m, n, k));
         let this = self.clone();
         with_float!(a.dtype, T => {
             let choice = Choice { isa, algorithm, alpha: this.alpha as T };

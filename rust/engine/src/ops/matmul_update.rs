@@ -50,7 +50,7 @@ impl Op for MatMulUpdate {
         let (ta, tb) = (self.product.transpose_a, self.product.transpose_b);
         let Sizes { m, k, n, .. } = self.product.sizes(a, b)?;
         let isa = lowering.settings.isa;
-        let algorithm = choose(isa, a.dtype, m, n, k, ta, tb);
+        let algorithm = choose(isa, a.dtype, (m, n, k));
         let (factor, decay) = (self.product.alpha * self.scale, self.weight_decay);
         with_float!(a.dtype, T => Ok(Box::new(move |step| {
             let rate = f64::from(step.input::<f32>(3)[0]);

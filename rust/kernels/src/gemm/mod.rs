@@ -9,6 +9,8 @@ mod matrix;
 mod microkernel;
 mod pack;
 mod skinny;
+#[cfg(target_arch = "x86_64")]
+mod split;
 mod stretched;
 
 use crate::parallel::Parts;
@@ -31,6 +33,11 @@ pub enum GemmAlgorithm {
     MatrixMultiply,
     /// Our own kernel.
     Blocked,
+    /// Each number as the sum of two bfloat16 numbers, and three products of those for each product;
+    /// where the CPU multiplies no tiles of them, or not these, [`GemmAlgorithm::Blocked`].
+    Split2,
+    /// Of three bfloat16 numbers, with six products.
+    Split3,
 }
 
 /// `c = epilogue(alpha * a * b + beta * c)`; `c` must be row-major.
@@ -66,7 +73,44 @@ pub fn gemm<T: Float>(
             library::gemm(isa, parallel, alpha, a, b, beta, c, epilogue)
         }
         GemmAlgorithm::Blocked => own(isa, parallel, alpha, a, b, beta, c, epilogue),
+        GemmAlgorithm::Split2 => T::split(isa, parallel, 2, (alpha, beta), (a, b), c, epilogue),
+        GemmAlgorithm::Split3 => T::split(isa, parallel, 3, (alpha, beta), (a, b), c, epilogue),
     }
+}
+
+/// Products of float32 by bfloat16 tiles, where they are to be had.
+fn split(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    parts: usize,
+    (alpha, beta): (f32, f32),
+    (a, b): (Matrix<f32>, Matrix<f32>),
+    c: MatrixMut<f32>,
+    epilogue: Epilogue<f32>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let together =
+            |matrix: Matrix<f32>| matrix.row_stride() == 1 || matrix.column_stride() == 1;
+        if isa.has_tiles() && together(a) && together(b) {
+            return split::gemm(isa, parallel, parts, (alpha, beta), a, b, c, epilogue);
+        }
+    }
+    let _ = parts;
+    own(isa, parallel, alpha, a, b, beta, c, epilogue);
+}
+
+/// Products of float64, which bfloat16 numbers are no parts of.
+fn no_split(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    _parts: usize,
+    (alpha, beta): (f64, f64),
+    (a, b): (Matrix<f64>, Matrix<f64>),
+    c: MatrixMut<f64>,
+    epilogue: Epilogue<f64>,
+) {
+    own(isa, parallel, alpha, a, b, beta, c, epilogue);
 }
 
 /// Our own kernels.
@@ -106,19 +150,38 @@ fn scale<T: Float>(isa: Isa, beta: T, mut c: MatrixMut<T>, epilogue: Epilogue<T>
     epilogue::finish(isa, &mut block, epilogue.block(0, 0, n));
 }
 
-/// The faster algorithm for a product of `m x k` by `k x n`.
+impl GemmAlgorithm {
+    /// How many times the largest error of a plain sum of `k` products the largest error of this
+    /// algorithm may be on the same input; the tests hold each bound.
+    pub fn error_ratio(self, k: usize) -> f64 {
+        match self {
+            GemmAlgorithm::MatrixMultiply | GemmAlgorithm::Blocked => 2.0,
+            // The error of a plain sum grows with its length, that of each product's parts with its root.
+            GemmAlgorithm::Split2 => (260.0 / (k.max(1) as f64).sqrt()).max(2.0),
+            GemmAlgorithm::Split3 => 1.5,
+        }
+    }
+}
+
+/// The fastest algorithm for a product of `m x k` by `k x n` that is as exact as a plain sum.
 ///
 /// `matrixmultiply` detects the instruction set for itself, so it serves the best one of this CPU only.
-/// There our own kernel was the faster one at every shape of `examples/gemm_bench.rs`.
-pub fn choose(
-    isa: Isa,
-    element: ElementType,
-    m: usize,
-    n: usize,
-    k: usize,
-    a_transposed: bool,
-    b_transposed: bool,
-) -> GemmAlgorithm {
-    let _ = (isa, element, m, n, k, a_transposed, b_transposed);
-    GemmAlgorithm::Blocked
+/// There our own kernel was the faster one at every shape of `examples/gemm_bench.rs`. Splitting the
+/// operands pays from the sizes on that it shows.
+pub fn choose(isa: Isa, element: ElementType, (m, n, k): (usize, usize, usize)) -> GemmAlgorithm {
+    /// The least side of the result, its least size where the depth is short, and that depth.
+    const SIDE: usize = 64;
+    const SIZE: usize = 1 << 16;
+    const SHORT_DEPTH: usize = 64;
+    const LONG_DEPTH: usize = 256;
+    let pays = match k {
+        LONG_DEPTH.. => m.min(n) >= SIDE,
+        SHORT_DEPTH.. => m.min(n) >= SIDE && m * n >= SIZE,
+        _ => false,
+    };
+    if isa.has_tiles() && element == ElementType::F32 && pays {
+        GemmAlgorithm::Split3
+    } else {
+        GemmAlgorithm::Blocked
+    }
 }

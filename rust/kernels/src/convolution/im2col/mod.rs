@@ -101,7 +101,7 @@ fn product<T: Float>(
     epilogue: Epilogue<T>,
 ) {
     let (m, k, n) = (a.rows(), a.columns(), b.columns());
-    let algorithm = choose(isa, T::TYPE, m, n, k, a.column_stride() != 1, b.column_stride() != 1);
+    let algorithm = choose(isa, T::TYPE, (m, n, k));
     let beta = if accumulate { T::ONE } else { T::ZERO };
     gemm(isa, &Serial, algorithm, T::ONE, a, b, beta, c, epilogue);
 }

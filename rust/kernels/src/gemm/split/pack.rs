@@ -1,0 +1,210 @@
+//! Splits operands into bfloat16 numbers, in the order in which tiles are loaded.
+//!
+//! A panel is 32 rows of the left operand, or columns of the right one: its *lines*. It is packed by steps
+//! of 32 of the depth, each by parts, each in two tiles of 16 lines. A tile of the left operand has a row
+//! for each line, one of the right operand a row for each two steps. In both, step k of the first 16
+//! and step k of the others lie side by side.
+
+use std::arch::x86_64::*;
+
+use super::tiles::SIDE;
+use crate::gemm::lanes::prefetch;
+use crate::gemm::matrix::Matrix;
+use crate::gemm::pack::AVX512_TRANSPOSER;
+
+/// Steps of the depth that a tile holds.
+pub(super) const DEPTH: usize = 32;
+/// Elements of the memory of one tile, each two bfloat16 numbers.
+const TILE: usize = 256;
+/// Elements of one part of a step of a panel.
+pub(super) const PART: usize = 2 * TILE;
+/// Lines of a tile, and elements of a vector.
+const LINES: usize = 16;
+const LANES: usize = 16;
+
+/// Which operand a panel is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// Elements of a packed panel of so many steps.
+pub(super) fn packed(parts: usize, depth: usize) -> usize {
+    depth.div_ceil(DEPTH) * parts * PART
+}
+
+/// Packs a panel, one row of the matrix for each of its lines. The result says whether its numbers can be
+/// split: they are finite, and the largest is not so small that parts of it would be lost.
+///
+/// # Safety
+/// The CPU has AVX-512 (F, BW, DQ, VL).
+///
+/// # Panics
+/// If the matrix has more lines than a panel, if neither its rows nor its columns lie together, or if
+/// `packed` is too short.
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &mut [f32]) -> bool {
+    let (count, depth) = (lines.rows(), lines.columns());
+    assert!(count <= SIDE, "a panel has at most so many lines");
+    let along = lines.column_stride() == 1;
+    assert!(along || lines.row_stride() == 1, "neither rows nor columns lie together");
+    let transposed = along != (side == Side::Left);
+    let mut scratch = [[0_f32; TILE]; PARTS];
+    let mut squares = [_mm512_setzero_ps(); 2];
+    for (step, packed) in packed.chunks_exact_mut(PARTS * PART).enumerate() {
+        let first = step * DEPTH;
+        let steps = DEPTH.min(depth - first);
+        for half in 0..count.div_ceil(LINES) {
+            let line = half * LINES;
+            let block = lines.block(line, LINES.min(count - line), first, steps);
+            let tiles: [*mut f32; PARTS] = std::array::from_fn(|part| {
+                packed[part * PART + half * TILE..][..TILE].as_mut_ptr()
+            });
+            let to =
+                if transposed { scratch.each_mut().map(|tile| tile.as_mut_ptr()) } else { tiles };
+            // SAFETY: all tiles are of 256 elements.
+            unsafe {
+                match along {
+                    true => pack_along(block, to, &mut squares),
+                    false => pack_across(block, to, &mut squares),
+                }
+            }
+            if transposed {
+                for (from, to) in to.into_iter().zip(tiles) {
+                    // SAFETY: as above.
+                    unsafe { (AVX512_TRANSPOSER.transpose)(from, LINES, to, LINES) };
+                }
+            }
+        }
+    }
+    let [x, y] = squares;
+    can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || is_zero(lines)
+}
+
+/// Whether numbers with this sum of squares can be split. All are finite, and rounding reaches no infinity;
+/// parts 2^24 times as small as the largest, and their products with others like them, are normal numbers.
+fn can_be_split(squares: f32) -> bool {
+    /// 2^-80
+    const SMALLEST: f32 = f32::from_bits((127 - 80) << 23);
+    (SMALLEST..f32::INFINITY).contains(&squares)
+}
+
+/// Whether nothing but zeros is in a matrix.
+fn is_zero(matrix: Matrix<f32>) -> bool {
+    (0..matrix.rows()).all(|row| (0..matrix.columns()).all(|column| matrix.get(row, column) == 0.0))
+}
+
+/// A bit for each of the first `count` lanes of 16.
+fn first(count: usize) -> __mmask16 {
+    ((1u32 << count.min(16)) - 1) as __mmask16
+}
+
+/// Bfloat16 numbers, as float32, whose sum is `x`, or nearly so if there are two. The last one's lower half
+/// is to be ignored.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn split<const PARTS: usize>(x: __m512) -> [__m512i; PARTS] {
+    let half = _mm512_set1_epi32(0x8000);
+    let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    let mut rest = x;
+    std::array::from_fn(|part| {
+        let nearest = _mm512_add_epi32(_mm512_castps_si512(rest), half);
+        if part + 1 == PARTS {
+            return nearest;
+        }
+        let nearest = _mm512_and_si512(nearest, upper);
+        rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(nearest));
+        nearest
+    })
+}
+
+/// The same part of two vectors as one tile row: elements of the first beside those of the second.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pairs(x: __m512i, y: __m512i) -> __m512i {
+    const UPPER: __mmask32 = 0xaaaa_aaaa;
+    _mm512_mask_blend_epi16(UPPER, _mm512_srli_epi32::<16>(x), y)
+}
+
+/// Writes a row of a tile of each part, and adds the squares of the numbers.
+///
+/// # Safety
+/// The row can be written.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack_row<const PARTS: usize>(
+    [x, y]: [__m512; 2],
+    tiles: [*mut f32; PARTS],
+    row: usize,
+    squares: &mut [__m512; 2],
+) {
+    squares[0] = _mm512_fmadd_ps(x, x, squares[0]);
+    squares[1] = _mm512_fmadd_ps(y, y, squares[1]);
+    let (xs, ys) = (split::<PARTS>(x), split::<PARTS>(y));
+    for part in 0..PARTS {
+        let to = tiles[part].wrapping_add(LANES * row);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(to.cast(), pairs(xs[part], ys[part])) };
+    }
+}
+
+/// A tile of each part of lines that each lie together: a row for each line.
+///
+/// # Safety
+/// `tiles` can be written for 256 elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack_along<const PARTS: usize>(
+    block: Matrix<f32>,
+    tiles: [*mut f32; PARTS],
+    squares: &mut [__m512; 2],
+) {
+    let (lines, steps, stride) = (block.rows(), block.columns(), block.row_stride());
+    let masks = [first(steps), first(steps.saturating_sub(LANES))];
+    for line in 0..lines {
+        let from = block.data()[line * stride..].as_ptr();
+        // SAFETY: the block holds `steps` elements from there; others are not read.
+        let halves = std::array::from_fn(|half| unsafe {
+            _mm512_maskz_loadu_ps(masks[half], from.wrapping_add(LANES * half))
+        });
+        prefetch(from.wrapping_add(4 * DEPTH));
+        prefetch(from.wrapping_add(4 * DEPTH + LANES));
+        // SAFETY: the row lies in the tile.
+        unsafe { pack_row(halves, tiles, line, squares) };
+    }
+    for line in lines..LINES {
+        // SAFETY: as above.
+        unsafe { pack_row([_mm512_setzero_ps(); 2], tiles, line, squares) };
+    }
+}
+
+/// A tile of each part of lines that lie side by side: a row for each two steps.
+///
+/// # Safety
+/// `tiles` can be written for 256 elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack_across<const PARTS: usize>(
+    block: Matrix<f32>,
+    tiles: [*mut f32; PARTS],
+    squares: &mut [__m512; 2],
+) {
+    let (lines, steps, stride) = (block.rows(), block.columns(), block.column_stride());
+    let mask = first(lines);
+    for row in 0..LANES {
+        let halves = std::array::from_fn(|half| {
+            let step = row + LANES * half;
+            if step < steps {
+                let from = block.data()[step * stride..].as_ptr();
+                prefetch(from.wrapping_add(SIDE));
+                // SAFETY: the block holds `lines` elements from there; others are not read.
+                unsafe { _mm512_maskz_loadu_ps(mask, from) }
+            } else {
+                _mm512_setzero_ps()
+            }
+        });
+        // SAFETY: the row lies in the tile.
+        unsafe { pack_row(halves, tiles, row, squares) };
+    }
+}
