@@ -60,6 +60,8 @@ const CASES: &[Case] = &[
         kernel: 3,
         stride: 2,
     },
+    Case { name: "3x3 middle", batch: 32, channels: [128, 128, 1], size: 16, kernel: 3, stride: 1 },
+    Case { name: "3x3 small", batch: 32, channels: [256, 256, 1], size: 8, kernel: 3, stride: 1 },
     Case { name: "3x3 late", batch: 32, channels: [512, 512, 1], size: 4, kernel: 3, stride: 1 },
     Case { name: "pointwise", batch: 32, channels: [64, 256, 1], size: 16, kernel: 1, stride: 1 },
     Case { name: "depthwise", batch: 32, channels: [64, 64, 64], size: 32, kernel: 3, stride: 1 },
@@ -114,7 +116,7 @@ fn rate(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> [(f64, f64); 2] {
     let mut w = numbers(shape.weight_elements());
     let mut y = numbers(shape.output_elements());
     let bias = numbers(shape.output_channels);
-    let algorithm = choose::<f32>(pass, shape, &[], 12.0);
+    let algorithm = choose::<f32>(isa, pass, shape, &[], 12.0);
     let mut scratch = vec![0f32; scratch_elements::<f32>(isa, algorithm, pass, shape, false)];
     let scratch = &mut scratch[..];
     let mut times: [Vec<f64>; 2] = Default::default();

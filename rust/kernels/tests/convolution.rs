@@ -14,10 +14,11 @@ use flowrs_kernels::pooling::{
 use flowrs_kernels::{Element, Float, Isa, Layout, Parallel, Serial};
 use proptest::prelude::*;
 
-const ALGORITHMS: [Algorithm; 5] = [
+const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Im2col,
     Algorithm::Depthwise,
     Algorithm::Direct,
+    Algorithm::Split,
     Algorithm::Winograd6,
     Algorithm::Winograd8,
 ];
@@ -153,6 +154,19 @@ fn assert_close_together<T: Float>(
     assert_close(what, got, want, &vec![16.0 * largest; want.len()], terms);
 }
 
+/// The same for products that are exact to 3 * 2^-16, or as exact as those of `T`.
+fn assert_close_split<T: Float>(
+    what: &str,
+    got: &[T],
+    want: &[f64],
+    magnitude: &[f64],
+    terms: usize,
+) {
+    let factor = if T::DIGITS == f32::MANTISSA_DIGITS { 64.0 } else { 1.0 };
+    let magnitude: Vec<f64> = magnitude.iter().map(|magnitude| factor * magnitude).collect();
+    assert_close(what, got, want, &magnitude, terms);
+}
+
 /// Fails where `got` is further from `want` than rounding of a sum of `terms` products explains;
 /// `magnitude` are the sums of the products' absolute values.
 fn assert_close<T: Float>(what: &str, got: &[T], want: &[f64], magnitude: &[f64], terms: usize) {
@@ -221,6 +235,7 @@ where
             let name = |pass: &str| format!("{isa:?} {algorithm:?} {pass}");
             let assert_close = match algorithm {
                 Algorithm::Winograd6 | Algorithm::Winograd8 => assert_close_together,
+                Algorithm::Split => assert_close_split,
                 _ => assert_close,
             };
             if algorithm.supports(Pass::Forward, shape) {
@@ -381,7 +396,7 @@ fn gradients_are_adjoint() {
             let dy = numbers.f64s(shape.output_elements());
             let (mut y, mut dx, mut dw) =
                 (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-            let algorithm = |pass| choose::<f64>(pass, shape, &[], 12.0);
+            let algorithm = |pass| choose::<f64>(isa, pass, shape, &[], 12.0);
             let scratch =
                 |pass| vec![0.0; scratch_elements::<f64>(isa, algorithm(pass), pass, shape, false)];
             let pass = Pass::Forward;
@@ -431,9 +446,10 @@ fn nan_and_infinity_reach_the_output() {
 fn depthwise_is_chosen_where_every_channel_is_a_group() {
     let many = square(1, [8, 8, 8], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
     let two = square(1, [8, 8, 2], 5, [3, 1, 1, 1], Layout::ChannelsFirst);
+    let isa = Isa::detect();
     for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
-        assert_eq!(choose::<f32>(pass, &many, &[], 12.0), Algorithm::Depthwise);
-        assert_eq!(choose::<f32>(pass, &two, &[], 12.0), Algorithm::Direct);
+        assert_eq!(choose::<f32>(isa, pass, &many, &[], 12.0), Algorithm::Depthwise);
+        assert_eq!(choose::<f32>(isa, pass, &two, &[], 12.0), Algorithm::Direct);
     }
     assert!(!Algorithm::Depthwise.supports(Pass::Forward, &two));
 }

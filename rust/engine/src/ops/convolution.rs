@@ -255,7 +255,7 @@ fn choose(
     shape: &ConvolutionShape,
 ) -> Result<Algorithm, Error> {
     let (wanted, limit) = (settings.convolution, settings.precision.limit());
-    with_float!(dtype, T => Ok(kernels::choose::<T>(pass, shape, wanted, limit)))
+    with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape, wanted, limit)))
 }
 
 /// The name under which plans show an algorithm.
@@ -264,6 +264,7 @@ fn named(algorithm: Algorithm) -> &'static str {
         Algorithm::Im2col => "im2col",
         Algorithm::Depthwise => "depthwise",
         Algorithm::Direct => "direct",
+        Algorithm::Split => "split",
         Algorithm::Winograd6 => "winograd6",
         Algorithm::Winograd8 => "winograd8",
     }

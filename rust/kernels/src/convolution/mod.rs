@@ -32,6 +32,10 @@ pub enum Algorithm {
     /// Windows are read where they are, from a copy of the input with channels last and a border of
     /// zeros. Not for the gradient to the input of windows that leave gaps.
     Direct,
+    /// The same with each number as the sum of two bfloat16 ones, whose products AMX computes; where the
+    /// CPU does not, or the numbers are no such sums, [`Algorithm::Direct`]. Not for the gradient to the
+    /// weight.
+    Split,
     /// One product a frequency for all taps, with tiles of 6 x 6: see [`winograd`]. For kernels of
     /// 3 x 3 and 5 x 5 whose windows lie next to one another.
     Winograd6,
@@ -41,18 +45,24 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Algorithm; 5] = [
+    pub const ALL: [Algorithm; 6] = [
         Algorithm::Im2col,
         Algorithm::Depthwise,
         Algorithm::Direct,
+        Algorithm::Split,
         Algorithm::Winograd6,
         Algorithm::Winograd8,
     ];
 
     /// About how much longer the algorithm takes for a pass over a shape, which it supports, than the
     /// direct one for a large shape.
-    fn cost<T>(self, pass: Pass, shape: &ConvolutionShape) -> f64 {
+    fn cost<T: Float>(self, isa: Isa, pass: Pass, shape: &ConvolutionShape) -> f64 {
         match (self, pass) {
+            (Algorithm::Split, _) if T::splitter(isa).is_none() => f64::INFINITY,
+            (Algorithm::Split, Pass::InputGradient) => {
+                shape.turned().as_ref().map_or(f64::INFINITY, direct::split_cost)
+            }
+            (Algorithm::Split, _) => direct::split_cost(shape),
             (Algorithm::Direct, _) => direct::cost(pass, shape),
             (Algorithm::Im2col, Pass::WeightGradient) => 1.2,
             (Algorithm::Im2col, _) => 1.6,
@@ -73,6 +83,9 @@ impl Algorithm {
             // One input channel makes the weight's two layouts the same.
             Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
+            Algorithm::Split => {
+                pass != Pass::WeightGradient && direct::supports(pass, shape) && shape.groups == 1
+            }
             Algorithm::Winograd6 => winograd::supports(6, pass, shape),
             Algorithm::Winograd8 => winograd::supports(8, pass, shape),
         }
@@ -85,7 +98,7 @@ impl Algorithm {
             && shape.groups == 1
             && match self {
                 Algorithm::Im2col | Algorithm::Depthwise => false,
-                Algorithm::Direct => direct::pools::<T>(isa, pass, shape),
+                Algorithm::Direct | Algorithm::Split => direct::pools::<T>(isa, pass, shape),
                 Algorithm::Winograd6 => winograd::pools::<T, 6>(isa, pass, shape),
                 Algorithm::Winograd8 => winograd::pools::<T, 8>(isa, pass, shape),
             }
@@ -106,6 +119,7 @@ pub enum Pass {
 /// The algorithm for a pass over this shape: the fastest one of those that are wanted, or else of all,
 /// whose [`Algorithm::error_ratio`] is within the limit.
 pub fn choose<T: Float>(
+    isa: Isa,
     pass: Pass,
     shape: &ConvolutionShape,
     wanted: &[Algorithm],
@@ -115,7 +129,7 @@ pub fn choose<T: Float>(
         algorithm.supports(pass, shape) && algorithm.error_ratio(pass, shape) <= limit
     };
     let fastest = |among: &[Algorithm]| {
-        let costs = among.iter().copied().filter(fits).map(|a| (a, a.cost::<T>(pass, shape)));
+        let costs = among.iter().copied().filter(fits).map(|a| (a, a.cost::<T>(isa, pass, shape)));
         costs.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(algorithm, _)| algorithm)
     };
     fastest(wanted).or_else(|| fastest(&Algorithm::ALL)).unwrap_or(Algorithm::Im2col)
@@ -133,7 +147,9 @@ pub fn scratch_elements<T: Float>(
     match algorithm {
         Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
         Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
-        Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape, pooled),
+        Algorithm::Direct | Algorithm::Split => {
+            direct::scratch_elements::<T>(isa, pass, shape, pooled)
+        }
         Algorithm::Winograd6 => winograd::scratch_elements::<T, 6>(isa, pass, shape, pooled),
         Algorithm::Winograd8 => winograd::scratch_elements::<T, 8>(isa, pass, shape, pooled),
     }
@@ -181,11 +197,12 @@ pub fn convolution<T: Float>(
     let by_array = match algorithm {
         Algorithm::Im2col => im2col::convolution,
         Algorithm::Depthwise => depthwise::convolution,
-        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+        Algorithm::Direct | Algorithm::Split | Algorithm::Winograd6 | Algorithm::Winograd8 => {
             let run = match algorithm {
                 Algorithm::Winograd6 => winograd::convolution::<T, 6>,
                 Algorithm::Winograd8 => winograd::convolution::<T, 8>,
-                _ => direct::convolution,
+                Algorithm::Split => direct::convolution::<T, true>,
+                _ => direct::convolution::<T, false>,
             };
             return run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
         }
@@ -214,11 +231,12 @@ pub fn convolution_input_gradient<T: Float>(
     let by_array = match algorithm {
         Algorithm::Im2col => im2col::input_gradient,
         Algorithm::Depthwise => depthwise::input_gradient,
-        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+        Algorithm::Direct | Algorithm::Split | Algorithm::Winograd6 | Algorithm::Winograd8 => {
             let run = match algorithm {
                 Algorithm::Winograd6 => winograd::input_gradient::<T, 6>,
                 Algorithm::Winograd8 => winograd::input_gradient::<T, 8>,
-                _ => direct::input_gradient,
+                Algorithm::Split => direct::input_gradient::<T, true>,
+                _ => direct::input_gradient::<T, false>,
             };
             return run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
         }
@@ -247,7 +265,7 @@ pub fn convolution_weight_gradient<T: Float>(
     let by_array = match algorithm {
         Algorithm::Im2col => im2col::weight_gradient,
         Algorithm::Depthwise => depthwise::weight_gradient,
-        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+        Algorithm::Direct | Algorithm::Split | Algorithm::Winograd6 | Algorithm::Winograd8 => {
             let run = match algorithm {
                 Algorithm::Winograd6 => winograd::weight_gradient::<T, 6>,
                 Algorithm::Winograd8 => winograd::weight_gradient::<T, 8>,

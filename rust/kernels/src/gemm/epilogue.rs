@@ -127,3 +127,32 @@ fn each<T: Float>(c: &mut Block<T>, other: &[T], stride: usize, f: impl Fn(T, T)
 fn relu<T: Float>(value: T) -> T {
     if value < T::ZERO { T::ZERO } else { value }
 }
+
+/// Sums of a row of the squares that products of split numbers compute.
+pub(super) const SQUARE: usize = 32;
+
+per_isa! {
+    /// `c = alpha * sums + beta * c` for rows of [`SQUARE`] sums; with a `beta` of 0 `c` is not read.
+    pub(crate) fn add<I, T: Float>(sums: &[T], alpha: T, beta: T, c: &mut Block<T>) {
+        if beta == T::ZERO {
+            combine(sums, c, |sum, _| alpha * sum);
+        } else {
+            combine(sums, c, |sum, c| alpha * sum + beta * c);
+        }
+    }
+}
+
+#[inline(always)]
+fn combine<T: Float>(sums: &[T], c: &mut Block<T>, f: impl Fn(T, T) -> T) {
+    for row in 0..c.rows() {
+        let sums = &sums[row * SQUARE..][..SQUARE];
+        let c = c.row(row);
+        match <&mut [T; SQUARE]>::try_from(&mut *c) {
+            Ok(c) => {
+                let old = *c;
+                *c = std::array::from_fn(|i| f(sums[i], old[i]));
+            }
+            Err(_) => c.iter_mut().zip(sums).for_each(|(c, &sum)| *c = f(sum, *c)),
+        }
+    }
+}

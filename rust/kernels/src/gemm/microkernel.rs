@@ -11,6 +11,7 @@ use super::pack::Transposer;
 #[cfg(target_arch = "x86_64")]
 use super::pack::{AVX2_TRANSPOSER, AVX512_TRANSPOSER};
 use super::skinny::Dots;
+use super::windows::Splitter;
 use crate::convolution::winograd;
 use crate::isa::{Isa, Level};
 use crate::{Float, Parallel};
@@ -159,6 +160,8 @@ pub trait GemmElement: Sized {
     #[doc(hidden)]
     fn transposer(isa: Isa) -> Option<Transposer<Self>>;
     #[doc(hidden)]
+    fn splitter(isa: Isa) -> Option<Splitter<Self>>;
+    #[doc(hidden)]
     fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<Self>;
     #[doc(hidden)]
     fn transform(isa: Isa, side: usize, kind: winograd::TransformKind) -> winograd::Run<Self>;
@@ -175,7 +178,7 @@ pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
 
 macro_rules! gemm_elements {
     ($($type:ident $library:ident $split:ident, $portable:literal $avx2:ident $avx512:ident,
-       $avx2_transposer:expr, $avx512_transposer:expr, $dots:ident $transform:ident;)*) => {$(
+       $avx2_transposer:expr, $avx512_transposer:expr, $splitter:expr, $dots:ident $transform:ident;)*) => {$(
         impl GemmElement for $type {
             fn gemm(call: super::library::Call<$type>) {
                 super::library::$library(call);
@@ -227,6 +230,15 @@ macro_rules! gemm_elements {
                 }
             }
 
+            fn splitter(isa: Isa) -> Option<Splitter<$type>> {
+                #[cfg(target_arch = "x86_64")]
+                if isa.has_tiles() {
+                    return $splitter;
+                }
+                let _ = isa;
+                None
+            }
+
             fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<$type> {
                 super::skinny::$dots(isa, rows, columns)
             }
@@ -253,8 +265,8 @@ macro_rules! choose {
 }
 
 gemm_elements! {
-    f32 sgemm split, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), sdots stransform;
-    f64 dgemm no_split, 2 __m256d __m512d, None, None, ddots dtransform;
+    f32 sgemm split, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), Some(super::split::SPLITTER), sdots stransform;
+    f64 dgemm no_split, 2 __m256d __m512d, None, None, None, ddots dtransform;
 }
 
 macro_rules! kernels {

@@ -12,15 +12,18 @@ mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod split;
 mod stretched;
+mod windows;
 
 use crate::parallel::Parts;
 use crate::{ElementType, Float, Isa, Parallel};
 
-pub(crate) use epilogue::finish;
+pub(crate) use epilogue::{add, finish};
 pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
 pub(crate) use matrix::Block;
 pub(crate) use pack::{Buffer, transpose, transpose_to};
 pub(crate) use stretched::{Left, Panels, Stretches, multiply};
+
+pub(crate) use windows::{PANEL, PIECE, Splitter, Windows, split_pixels_length, split_tap};
 
 pub use epilogue::Epilogue;
 pub use matrix::{Matrix, MatrixMut};

@@ -4,6 +4,7 @@
 
 mod block;
 mod pack;
+mod split;
 mod weight;
 
 use super::ends::{Output, Source, Target};
@@ -21,6 +22,7 @@ use std::ops::Range;
 
 pub(super) use block::{Blocks, Input, Part};
 pub(super) use pack::Order;
+pub(super) use split::cost as split_cost;
 pub(super) use weight::{add_parts, in_order, pack_gradient, weight_gradient};
 
 /// The longest stretch of the depth that is summed before it is added to the output: rounding errors
@@ -96,7 +98,7 @@ pub(super) fn scratch_elements<T: Float>(
 }
 
 /// `output = relu(convolution + bias)`; see [`super::convolution`].
-pub(super) fn convolution<T: Float>(
+pub(super) fn convolution<T: Float, const SPLIT: bool>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -108,11 +110,12 @@ pub(super) fn convolution<T: Float>(
     scratch: &mut [T],
 ) {
     let (input, order) = (Source::Array(input), Order::forward(shape));
-    forward(isa, parallel, &flat(shape), input, (weight, order), bias, relu, output, scratch);
+    let weight = (weight, order);
+    forward::<T, SPLIT>(isa, parallel, &flat(shape), input, weight, bias, relu, output, scratch);
 }
 
 /// See [`super::convolution_input_gradient`].
-pub(super) fn input_gradient<T: Float>(
+pub(super) fn input_gradient<T: Float, const SPLIT: bool>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -124,7 +127,7 @@ pub(super) fn input_gradient<T: Float>(
     let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
     let weight = (weight, Order::backward(shape));
     let (x, y) = (output_gradient, Target::Array(input_gradient));
-    forward(isa, parallel, &flat(&turned), x, weight, None, false, y, scratch);
+    forward::<T, SPLIT>(isa, parallel, &flat(&turned), x, weight, None, false, y, scratch);
 }
 
 /// The same convolution with all pixels in one row, if its windows are single pixels.
@@ -201,8 +204,9 @@ impl Cut {
     }
 }
 
-/// The convolution with a weight whose elements lie in the given order.
-fn forward<T: Float>(
+/// The convolution with a weight whose elements lie in the given order; with `SPLIT` the numbers are split
+/// where that can be done.
+fn forward<T: Float, const SPLIT: bool>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -219,43 +223,96 @@ fn forward<T: Float>(
     let packed = &*packed;
     let epilogue = Epilogue::of(bias, relu);
     let output = output.shared();
-    let unit = |unit: usize, scratch: &mut [T]| {
-        let (part, group, panels) = cut.unit(shape, unit);
-        let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
-        let input = Input::new(isa, shape, group, &part, input, memory);
-        let depth = Depth::new(shape, input.strides);
+    let mut run = |weight: Option<&split::Weight<'_, T>>| {
+        let unit = |unit: usize, scratch: &mut [T]| {
+            let (part, group, panels) = cut.unit(shape, unit);
+            let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
+            let input = Input::new(isa, shape, group, &part, input, memory);
+            split::with_pixels(weight, shape, &part, &input, |pixels| {
+                let unit =
+                    Unit { isa, shape, cut: &cut, part: &part, group, input: &input, pixels };
+                unit.run(panels, packed, epilogue, &output, product);
+            });
+        };
+        for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
+    };
+    match SPLIT {
+        true => split::with_weight(isa, parallel, shape, cut.panels, packed, run),
+        false => run(None),
+    }
+}
+
+/// A block of the output, in a group.
+struct Unit<'a, T> {
+    isa: Isa,
+    shape: &'a ConvolutionShape,
+    cut: &'a Cut,
+    part: &'a Part,
+    group: usize,
+    input: &'a Input<'a, T>,
+    /// The input once more, split.
+    pixels: Option<&'a split::Pixels<'a, T>>,
+}
+
+impl<T: Float> Unit<'_, T> {
+    /// Computes panels of output channels; `product` is memory for them.
+    fn run(
+        &self,
+        panels: Range<usize>,
+        packed: &[T],
+        epilogue: Epilogue<'_, T>,
+        output: &Output<'_, T>,
+        product: &mut [T],
+    ) {
+        let Unit { isa, shape, cut, part, group, .. } = *self;
+        let depth = Depth::new(shape, self.input.strides);
         let packed = &packed[group * shape.depth() * cut.panels.packed_columns()..];
-        for panel in panels {
-            let (column, columns, width) = cut.panels.panel(panel);
+        for index in panels {
+            let (column, columns, width) = cut.panels.panel(index);
             let packed = &packed[column * shape.depth()..][..shape.depth() * width];
-            let panel = Panel { panels: cut.panels, packed, columns };
+            let panel = Panel { panels: cut.panels, index, packed, columns, depth: &depth };
             let channel = group * shape.group_outputs() + column;
             let place = |rows| Place { rows, row: shape.output_channels, column: channel, channel };
             let within = |image: usize| image * part.pixels();
-            match (&output, shape.output_layout) {
+            match (output, shape.output_layout) {
                 (Output::Array(output), Layout::ChannelsFirst) => {
                     let rows = &Parts::new(product);
                     let place = Place { rows, row: width, column: 0, channel };
-                    panel.multiply(isa, shape, &part, &input, &depth, place, &within, epilogue);
-                    turn(isa, shape, &part, (channel, columns, width), product, output);
+                    self.multiply(&panel, place, &within, epilogue);
+                    turn(isa, shape, part, (channel, columns, width), product, output);
                 }
                 (Output::Array(output), Layout::ChannelsLast) => {
-                    let (place, first) = (place(output), |image| part.first_pixel(shape, image));
-                    panel.multiply(isa, shape, &part, &input, &depth, place, &first, epilogue);
+                    let first = |image| part.first_pixel(shape, image);
+                    self.multiply(&panel, place(output), &first, epilogue);
                 }
                 (Output::Pooled(_), _) => {
                     let parts = Parts::new(&mut *product);
-                    let place = place(&parts);
-                    panel.multiply(isa, shape, &part, &input, &depth, place, &within, epilogue);
+                    self.multiply(&panel, place(&parts), &within, epilogue);
                 }
             }
         }
-        if let Output::Pooled(pool) = &output {
+        if let Output::Pooled(pool) = output {
             // SAFETY: units have different images, and each is run once.
             unsafe { part.pool(isa, shape, pool, product) };
         }
-    };
-    for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
+    }
+
+    /// A panel's channels of the block; `first` says where the pixels of an image begin.
+    fn multiply(
+        &self,
+        panel: &Panel<'_, T>,
+        place: Place<'_, T>,
+        first: &dyn Fn(usize) -> usize,
+        epilogue: Epilogue<'_, T>,
+    ) {
+        let Unit { isa, shape, part, input, pixels, .. } = *self;
+        let is_done = pixels.is_some_and(|pixels| {
+            pixels.multiply(isa, shape, part, input, panel, place, first, epilogue)
+        });
+        if !is_done {
+            panel.multiply(isa, shape, part, input, place, first, epilogue);
+        }
+    }
 }
 
 /// The depth of a convolution in the order in which it is summed: parts, each some stretches of the
@@ -316,8 +373,10 @@ pub(super) struct Place<'a, T> {
 /// A panel of the weight.
 struct Panel<'a, T> {
     panels: Panels,
+    index: usize,
     packed: &'a [T],
     columns: usize,
+    depth: &'a Depth,
 }
 
 impl<T: Float> Panel<'_, T> {
@@ -328,7 +387,6 @@ impl<T: Float> Panel<'_, T> {
         shape: &ConvolutionShape,
         part: &Part,
         input: &Input<T>,
-        depth: &Depth,
         place: Place<T>,
         first: &dyn Fn(usize) -> usize,
         epilogue: Epilogue<T>,
@@ -336,7 +394,7 @@ impl<T: Float> Panel<'_, T> {
         let [_, height, width] = part.sizes();
         let row = shape.stride[2] * input.strides[2];
         let mut panel = self.packed;
-        for (index, stretches) in depth.0.iter().enumerate() {
+        for (index, stretches) in self.depth.0.iter().enumerate() {
             for (image, [z, y]) in part.rows() {
                 let start = first(image) + (z * height + y) * width;
                 let data = &input.data[input.offset(shape, image, [z, y, 0])..];
@@ -346,7 +404,7 @@ impl<T: Float> Panel<'_, T> {
                 // a unit are computed one after another.
                 let mut c = unsafe { Block::new(place.rows, place.row, (start, width), columns) };
                 multiply(isa, self.panels, left, panel, index > 0, &mut c);
-                if index + 1 == depth.0.len() {
+                if index + 1 == self.depth.0.len() {
                     let epilogue = epilogue.block(0, place.channel, shape.output_channels);
                     finish(isa, &mut c, epilogue);
                 }

@@ -1,9 +1,8 @@
 //! Products of float32 matrices by products of bfloat16 tiles.
 //!
-//! A float32 number is the sum of three bfloat16 numbers, of which each is 2^-9 of the one before or less.
+//! A float32 number is the sum of three bfloat16 numbers, of which each is 2^-8 of the one before or less.
 //! Of the nine products of two such sums six matter, and the result is as exact as a plain sum of float32
-//! products; with two numbers for each and three products, each of them is exact to about 2^-18 (Henry,
-//! Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+//! products; with two numbers for each and three products, each product is exact to 3 * 2^-16 (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
 //! Computations", 2019). AMX multiplies bfloat16 numbers 16 times as fast as AVX-512 float32 ones.
 //!
 //! The operand with fewer lines (rows of the left one, columns of the right one) is packed first, for all
@@ -13,15 +12,18 @@
 
 mod pack;
 mod tiles;
+mod windows;
 
 use std::cell::RefCell;
 use std::ops::Range;
+
+pub(super) use windows::SPLITTER;
 
 use pack::{Side, pack, packed};
 use tiles::{Registers, SIDE, Sums, kernel};
 
 use super::blocked;
-use super::epilogue::{Epilogue, finish};
+use super::epilogue::{Epilogue, add, finish};
 use super::lanes::prefetch;
 use super::matrix::{Block, Matrix, MatrixMut};
 use super::pack::{Buffer, LINE, transpose};
@@ -271,8 +273,7 @@ impl Product<'_> {
         right: &Panels<'_>,
         pairs: impl Iterator<Item = (usize, usize)>,
     ) {
-        // SAFETY: `gemm` has checked that the CPU has tiles.
-        let registers = unsafe { Registers::new() };
+        let registers = Registers::new(self.isa, SIDE / 2);
         let mut sums = Sums::new();
         let mut unfinished = None;
         for (own, shared) in pairs {
@@ -311,12 +312,14 @@ impl Product<'_> {
         let step = packed(self.cut.parts, 1);
         let steps = a.len() / step;
         let parts = steps.min(INTERRUPTIONS);
+        let line = size_of_val(&a[..step]) / SIDE;
         registers.clear();
         for part in 0..parts {
             for index in part * steps / parts..(part + 1) * steps / parts {
                 let [a, b] = [a, b].map(|panel| panel[index * step..][..step].as_ptr());
-                // SAFETY: both hold a step.
-                unsafe { kernel(registers, a, b) };
+                let a = [a, a.wrapping_add(step / 2)];
+                // SAFETY: both hold a step, the left one of two tiles of 16 lines.
+                unsafe { kernel(registers, a, line, b) };
             }
             self.fetch(square, (part, parts));
             if let Some(square) = unfinished {
@@ -390,32 +393,6 @@ impl Product<'_> {
         if let Some(epilogue) = self.epilogue {
             let (row, column) = self.place(square);
             finish(self.isa, &mut c, epilogue.block(row + first, column, self.cut.columns()));
-        }
-    }
-}
-
-per_isa! {
-    /// `c = alpha * sums + beta * c`; with a `beta` of 0 `c` is not read.
-    fn add<I>(sums: &[f32], alpha: f32, beta: f32, c: &mut Block<f32>) {
-        if beta == 0.0 {
-            each(sums, c, |sum, _| alpha * sum);
-        } else {
-            each(sums, c, |sum, c| alpha * sum + beta * c);
-        }
-    }
-}
-
-#[inline(always)]
-fn each(sums: &[f32], c: &mut Block<f32>, f: impl Fn(f32, f32) -> f32) {
-    for row in 0..c.rows() {
-        let sums = &sums[row * SIDE..][..SIDE];
-        let c = c.row(row);
-        match <&mut [f32; SIDE]>::try_from(&mut *c) {
-            Ok(c) => {
-                let old = *c;
-                *c = std::array::from_fn(|i| f(sums[i], old[i]));
-            }
-            Err(_) => c.iter_mut().zip(sums).for_each(|(c, &sum)| *c = f(sum, *c)),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Splits operands into bfloat16 numbers, in the order in which tiles are loaded.
 //!
 //! A panel is 32 rows of the left operand, or columns of the right one: its *lines*. It is packed by steps
-//! of 32 of the depth, each by parts, each in two tiles of 16 lines. A tile of the left operand has a row
-//! for each line, one of the right operand a row for each two steps. In both, step k of the first 16
-//! and step k of the others lie side by side.
+//! of 32 of the depth. A step of the left operand has a row for each part of each line, one of the right
+//! operand two tiles of 16 lines for each part, with a row for each two steps. In both, step k of the
+//! first 16 and step k of the others lie side by side.
 
 use std::arch::x86_64::*;
 
@@ -18,6 +18,8 @@ pub(super) const DEPTH: usize = 32;
 const TILE: usize = 256;
 /// Elements of one part of a step of a panel.
 pub(super) const PART: usize = 2 * TILE;
+/// Elements of a row of a tile.
+pub(super) const ROW: usize = 16;
 /// Lines of a tile, and elements of a vector.
 const LINES: usize = 16;
 const LANES: usize = 16;
@@ -58,28 +60,91 @@ pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &
         for half in 0..count.div_ceil(LINES) {
             let line = half * LINES;
             let block = lines.block(line, LINES.min(count - line), first, steps);
-            let tiles: [*mut f32; PARTS] = std::array::from_fn(|part| {
-                packed[part * PART + half * TILE..][..TILE].as_mut_ptr()
-            });
-            let to =
-                if transposed { scratch.each_mut().map(|tile| tile.as_mut_ptr()) } else { tiles };
-            // SAFETY: all tiles are of 256 elements.
+            let tiles = Tiles::<PARTS>::of(side, packed, half);
+            let to = match transposed {
+                true => {
+                    Tiles { starts: scratch.each_mut().map(|tile| tile.as_mut_ptr()), row: ROW }
+                }
+                false => tiles,
+            };
+            // SAFETY: all tiles can be written.
             unsafe {
-                match along {
-                    true => pack_along(block, to, &mut squares),
-                    false => pack_across(block, to, &mut squares),
+                if along {
+                    pack_along(block, to, &mut squares);
+                    for line in block.rows()..LINES {
+                        pack_row([_mm512_setzero_ps(); 2], to, line, &mut squares);
+                    }
+                } else {
+                    pack_across(block, to, &mut squares);
                 }
             }
             if transposed {
-                for (from, to) in to.into_iter().zip(tiles) {
+                for (from, to) in to.starts.into_iter().zip(tiles.starts) {
                     // SAFETY: as above.
-                    unsafe { (AVX512_TRANSPOSER.transpose)(from, LINES, to, LINES) };
+                    unsafe { (AVX512_TRANSPOSER.transpose)(from, ROW, to, tiles.row) };
                 }
             }
         }
     }
     let [x, y] = squares;
     can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || is_zero(lines)
+}
+
+/// A tile for each part: where they begin, and the distance of their rows.
+#[derive(Clone, Copy)]
+struct Tiles<const PARTS: usize> {
+    starts: [*mut f32; PARTS],
+    row: usize,
+}
+
+impl<const PARTS: usize> Tiles<PARTS> {
+    /// The first or the second tiles of a packed step.
+    fn of(side: Side, step: &mut [f32], half: usize) -> Self {
+        assert_eq!(step.len(), PARTS * PART, "the length of a step");
+        let starts = std::array::from_fn(|part| {
+            let start = match side {
+                Side::Left => half * PARTS * TILE + part * ROW,
+                Side::Right => part * PART + half * TILE,
+            };
+            step[start..].as_mut_ptr()
+        });
+        let row = match side {
+            Side::Left => PARTS * ROW,
+            Side::Right => ROW,
+        };
+        Tiles { starts, row }
+    }
+}
+
+/// Splits the channels of pixels that follow one another: for each 32 of them and each pixel a row of each
+/// part, as lines of the left operand have; there is room for some more. Says whether they can be split.
+///
+/// # Safety
+/// The CPU has AVX-512 (F, BW, DQ, VL).
+///
+/// # Panics
+/// If `to` is too short.
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn split_pixels<const PARTS: usize>(
+    pixels: &[f32],
+    channels: usize,
+    room: usize,
+    to: &mut [f32],
+) -> bool {
+    let count = pixels.len() / channels;
+    assert!(count <= room, "there are more pixels than there is room for");
+    let row = PARTS * ROW;
+    let mut squares = [_mm512_setzero_ps(); 2];
+    for (block, to) in (0..channels.div_ceil(DEPTH)).zip(to.chunks_exact_mut(room * row)) {
+        let first = block * DEPTH;
+        let steps = DEPTH.min(channels - first);
+        let matrix = Matrix::new(&pixels[first..], count, steps, channels, 1);
+        let starts = std::array::from_fn(|part| to[part * ROW..].as_mut_ptr());
+        // SAFETY: `to` holds a row for each part of each pixel.
+        unsafe { pack_along::<PARTS>(matrix, Tiles { starts, row }, &mut squares) };
+    }
+    let [x, y] = squares;
+    can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || pixels.iter().all(|&x| x == 0.0)
 }
 
 /// Whether numbers with this sum of squares can be split. All are finite, and rounding reaches no infinity;
@@ -135,7 +200,7 @@ fn pairs(x: __m512i, y: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn pack_row<const PARTS: usize>(
     [x, y]: [__m512; 2],
-    tiles: [*mut f32; PARTS],
+    tiles: Tiles<PARTS>,
     row: usize,
     squares: &mut [__m512; 2],
 ) {
@@ -143,21 +208,21 @@ unsafe fn pack_row<const PARTS: usize>(
     squares[1] = _mm512_fmadd_ps(y, y, squares[1]);
     let (xs, ys) = (split::<PARTS>(x), split::<PARTS>(y));
     for part in 0..PARTS {
-        let to = tiles[part].wrapping_add(LANES * row);
+        let to = tiles.starts[part].wrapping_add(tiles.row * row);
         // SAFETY: the caller's promise.
         unsafe { _mm512_storeu_si512(to.cast(), pairs(xs[part], ys[part])) };
     }
 }
 
-/// A tile of each part of lines that each lie together: a row for each line.
+/// A row of each part for each of some lines that each lie together.
 ///
 /// # Safety
-/// `tiles` can be written for 256 elements.
+/// `tiles` can be written for so many rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn pack_along<const PARTS: usize>(
     block: Matrix<f32>,
-    tiles: [*mut f32; PARTS],
+    tiles: Tiles<PARTS>,
     squares: &mut [__m512; 2],
 ) {
     let (lines, steps, stride) = (block.rows(), block.columns(), block.row_stride());
@@ -173,21 +238,17 @@ unsafe fn pack_along<const PARTS: usize>(
         // SAFETY: the row lies in the tile.
         unsafe { pack_row(halves, tiles, line, squares) };
     }
-    for line in lines..LINES {
-        // SAFETY: as above.
-        unsafe { pack_row([_mm512_setzero_ps(); 2], tiles, line, squares) };
-    }
 }
 
 /// A tile of each part of lines that lie side by side: a row for each two steps.
 ///
 /// # Safety
-/// `tiles` can be written for 256 elements.
+/// `tiles` can be written.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn pack_across<const PARTS: usize>(
     block: Matrix<f32>,
-    tiles: [*mut f32; PARTS],
+    tiles: Tiles<PARTS>,
     squares: &mut [__m512; 2],
 ) {
     let (lines, steps, stride) = (block.rows(), block.columns(), block.column_stride());

@@ -5,6 +5,8 @@
 
 use std::marker::PhantomData;
 
+use crate::Isa;
+
 /// Rows, and columns, of a square.
 pub(super) const SIDE: usize = 32;
 /// The sums of a square, row by row, and room for their transposition.
@@ -17,35 +19,42 @@ impl Sums {
     }
 }
 
-/// What `ldtilecfg` reads: palette 1, eight registers of 16 rows of 64 bytes
+/// What `ldtilecfg` reads: palette 1, eight registers of rows of 64 bytes
 /// (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18).
 #[repr(align(64))]
 struct Configuration(#[expect(dead_code, reason = "the CPU reads it")] [u8; 64]);
 
-static CONFIGURATION: Configuration = {
-    let mut bytes = [0; 64];
-    bytes[0] = 1;
-    let mut register = 0;
-    while register < 8 {
-        bytes[16 + 2 * register] = 64;
-        bytes[48 + register] = 16;
-        register += 1;
+impl Configuration {
+    /// Registers of so many rows, but for those of the right operand, which always have 16.
+    fn new(rows: usize) -> Self {
+        let mut bytes = [0; 64];
+        bytes[0] = 1;
+        for register in 0..8 {
+            bytes[16 + 2 * register] = 64;
+            bytes[48 + register] = if register < 6 { rows as u8 } else { 16 };
+        }
+        Configuration(bytes)
     }
-    Configuration(bytes)
-};
+}
 
 /// Tile registers that are ready for use by this thread; given back when this is dropped.
 pub(super) struct Registers(PhantomData<*const ()>);
 
 impl Registers {
-    /// # Safety
-    /// The CPU has tiles, and the system allows them.
-    pub(super) unsafe fn new() -> Self {
-        // SAFETY: the caller's promise; the configuration is one that every such CPU takes.
+    /// For tiles of so many rows of the left operand and of the sums.
+    ///
+    /// # Panics
+    /// If the instruction set has no tiles, or they have fewer rows.
+    pub(super) fn new(isa: Isa, rows: usize) -> Self {
+        assert!(isa.has_tiles(), "the instruction set has no tiles");
+        assert!((1..=SIDE / 2).contains(&rows), "tiles have up to 16 rows");
+        let configuration = Configuration::new(rows);
+        // SAFETY: the CPU has tiles, and the system allows them: else there is no such `Isa`. The
+        // configuration is one that every such CPU takes.
         unsafe {
             std::arch::asm!(
                 "ldtilecfg [{}]",
-                in(reg) &raw const CONFIGURATION,
+                in(reg) &raw const configuration,
                 options(nostack, preserves_flags),
             );
         }
@@ -96,22 +105,24 @@ impl Registers {
 }
 
 /// Multiplies the parts of a step and adds them to the sums. The work goes on when this returns, and other
-/// code overlaps with it.
+/// code overlaps with it. The left operand's tiles begin at two places; their lines, which hold the parts
+/// one after another, are so many bytes apart.
 ///
 /// # Safety
-/// `a` and `b` can be read for a step.
-pub(super) type Kernel = unsafe fn(ready: &Registers, a: *const f32, b: *const f32);
+/// `a` can be read for a step of as many lines as the registers have rows, `b` for a step of a panel.
+pub(super) type Kernel =
+    unsafe fn(ready: &Registers, a: [*const f32; 2], line: usize, b: *const f32);
 
 /// Loads a part of the left operand, of 1 or 2 tiles, and multiplies each with the 1 or 2 tiles of the right
 /// one that are there.
 macro_rules! next_a {
     ($part:literal, 1, $n:tt) => {
-        concat!("tileloadd tmm4, [{a} + {line}*1 + 2048*", $part, "]\n", row!(0 1, 4, $n))
+        concat!("tileloadd tmm4, [{a0} + {line}*1 + 64*", $part, "]\n", row!(0 1, 4, $n))
     };
     ($part:literal, 2, $n:tt) => {
         concat!(
             next_a!($part, 1, $n),
-            "tileloadd tmm5, [{a} + {line}*1 + 1024 + 2048*", $part, "]\n", row!(2 3, 5, $n)
+            "tileloadd tmm5, [{a1} + {line}*1 + 64*", $part, "]\n", row!(2 3, 5, $n)
         )
     };
 }
@@ -126,12 +137,12 @@ macro_rules! row {
 /// The same for a part of the right operand.
 macro_rules! next_b {
     ($part:literal, $m:tt, 1) => {
-        concat!("tileloadd tmm6, [{b} + {line}*1 + 2048*", $part, "]\n", column!(0 2, 6, $m))
+        concat!("tileloadd tmm6, [{b} + {row}*1 + 2048*", $part, "]\n", column!(0 2, 6, $m))
     };
     ($part:literal, $m:tt, 2) => {
         concat!(
             next_b!($part, $m, 1),
-            "tileloadd tmm7, [{b} + {line}*1 + 1024 + 2048*", $part, "]\n", column!(1 3, 7, $m)
+            "tileloadd tmm7, [{b} + {row}*1 + 1024 + 2048*", $part, "]\n", column!(1 3, 7, $m)
         )
     };
 }
@@ -146,10 +157,10 @@ macro_rules! column {
 /// Loads the first part of the right operand.
 macro_rules! first_b {
     (1) => {
-        "tileloadd tmm6, [{b} + {line}*1]\n"
+        "tileloadd tmm6, [{b} + {row}*1]\n"
     };
     (2) => {
-        concat!(first_b!(1), "tileloadd tmm7, [{b} + {line}*1 + 1024]\n")
+        concat!(first_b!(1), "tileloadd tmm7, [{b} + {row}*1 + 1024]\n")
     };
 }
 /// The products of parts that are large enough to matter, smaller ones first; from one to the next only
@@ -176,15 +187,19 @@ macro_rules! kernels {
         /// See [`Kernel`].
         unsafe fn $name(
             _: &Registers,
-            a: *const f32,
+            a: [*const f32; 2],
+            line: usize,
             b: *const f32,
         ) {
             // SAFETY: the caller's promises, and registers that are ready.
             unsafe {
                 std::arch::asm!(
                     step!($parts, $m, $n),
-                    line = in(reg) 64_usize,
-                    a = in(reg) a,
+                    "/* {a1} */",
+                    line = in(reg) line,
+                    row = in(reg) 64_usize,
+                    a0 = in(reg) a[0],
+                    a1 = in(reg) a[1],
                     b = in(reg) b,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
