@@ -24,7 +24,7 @@ pub struct Splitter<T> {
     /// Splits the channels of pixels, with room for so many; says whether they can be split.
     pub(crate) pixels: fn(pixels: &[T], channels: usize, room: usize, to: &mut [T]) -> bool,
     /// Computes a panel of the result.
-    pub(crate) multiply: fn(Isa, &Windows<'_, T>, &mut dyn FnMut(usize, &[T])),
+    pub(crate) multiply: fn(Isa, &Windows<'_, T>, &mut Finish<'_, T>),
 }
 
 /// Elements of a panel of the weight for each tap.
@@ -36,6 +36,9 @@ pub(crate) fn split_tap(channels: usize) -> usize {
 pub(crate) fn split_pixels_length(count: usize, channels: usize) -> usize {
     count * channels.div_ceil(DEPTH) * PARTS * ROW
 }
+
+/// Takes a piece's index and its sums, row by row.
+pub(crate) type Finish<'a, T> = dyn FnMut(usize, &[T]) + 'a;
 
 /// The operands of a panel of the result.
 pub(crate) struct Windows<'a, T> {

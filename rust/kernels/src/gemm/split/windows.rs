@@ -4,7 +4,7 @@ use super::pack::{DEPTH, PART, ROW, Side, pack, split_pixels};
 use super::tiles::{Registers, SIDE, Sums, kernel};
 use crate::Isa;
 use crate::gemm::matrix::Matrix;
-use crate::gemm::windows::{self, PIECE, Splitter, Windows, split_pixels_length};
+use crate::gemm::windows::{self, Finish, PIECE, Splitter, Windows, split_pixels_length};
 
 pub(in crate::gemm) const SPLITTER: Splitter<f32> = Splitter { panel, pixels, multiply };
 
@@ -23,7 +23,7 @@ fn pixels(pixels: &[f32], channels: usize, room: usize, to: &mut [f32]) -> bool 
 
 /// Calls `finish` with each piece's index and its sums, row by row, of which each has the columns of a panel.
 /// What it does overlaps with the products of the pieces that follow.
-fn multiply(isa: Isa, windows: &Windows<'_, f32>, finish: &mut dyn FnMut(usize, &[f32])) {
+fn multiply(isa: Isa, windows: &Windows<'_, f32>, finish: &mut Finish<'_, f32>) {
     let Windows { count, channels, stride, rows, pieces, .. } = *windows;
     let blocks = channels.div_ceil(DEPTH);
     let [depth, height, width] = windows.kernel;
@@ -65,7 +65,7 @@ fn multiply(isa: Isa, windows: &Windows<'_, f32>, finish: &mut dyn FnMut(usize, 
     }
 }
 
-fn finish_pieces(first: usize, number: usize, sums: &Sums, finish: &mut dyn FnMut(usize, &[f32])) {
+fn finish_pieces(first: usize, number: usize, sums: &Sums, finish: &mut Finish<'_, f32>) {
     for (piece, sums) in (first..first + number).zip(sums.0[0].chunks_exact(PIECE * SIDE)) {
         finish(piece, sums);
     }
