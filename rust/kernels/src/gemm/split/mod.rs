@@ -312,14 +312,12 @@ impl Product<'_> {
         let step = packed(self.cut.parts, 1);
         let steps = a.len() / step;
         let parts = steps.min(INTERRUPTIONS);
-        let line = size_of_val(&a[..step]) / SIDE;
         registers.clear();
         for part in 0..parts {
             for index in part * steps / parts..(part + 1) * steps / parts {
-                let [a, b] = [a, b].map(|panel| panel[index * step..][..step].as_ptr());
-                let a = [a, a.wrapping_add(step / 2)];
-                // SAFETY: both hold a step, the left one of two tiles of 16 lines.
-                unsafe { kernel(registers, a, line, b) };
+                let [a, b] = [a, b].map(|panel| tiles::Operand::packed(&panel[index * step..][..step]));
+                // SAFETY: both hold a step, of two tiles of 16 rows.
+                unsafe { kernel(registers, a, b) };
             }
             self.fetch(square, (part, parts));
             if let Some(square) = unfinished {

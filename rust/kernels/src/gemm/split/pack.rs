@@ -1,9 +1,9 @@
 //! Splits operands into bfloat16 numbers, in the order in which tiles are loaded.
 //!
 //! A panel is 32 rows of the left operand, or columns of the right one: its *lines*. It is packed by steps
-//! of 32 of the depth. A step of the left operand has a row for each part of each line, one of the right
-//! operand two tiles of 16 lines for each part, with a row for each two steps. In both, step k of the
-//! first 16 and step k of the others lie side by side.
+//! of 32 of the depth, each in two tiles of 16 lines, each row of a tile by parts. Rows of the left
+//! operand's tiles are lines, those of the right one's are two steps each. In both, step k of the first 16
+//! and step k of the others lie side by side.
 
 use std::arch::x86_64::*;
 
@@ -60,7 +60,7 @@ pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &
         for half in 0..count.div_ceil(LINES) {
             let line = half * LINES;
             let block = lines.block(line, LINES.min(count - line), first, steps);
-            let tiles = Tiles::<PARTS>::of(side, packed, half);
+            let tiles = Tiles::<PARTS>::of(packed, half);
             let to = match transposed {
                 true => {
                     Tiles { starts: scratch.each_mut().map(|tile| tile.as_mut_ptr()), row: ROW }
@@ -99,20 +99,11 @@ struct Tiles<const PARTS: usize> {
 
 impl<const PARTS: usize> Tiles<PARTS> {
     /// The first or the second tiles of a packed step.
-    fn of(side: Side, step: &mut [f32], half: usize) -> Self {
+    fn of(step: &mut [f32], half: usize) -> Self {
         assert_eq!(step.len(), PARTS * PART, "the length of a step");
-        let starts = std::array::from_fn(|part| {
-            let start = match side {
-                Side::Left => half * PARTS * TILE + part * ROW,
-                Side::Right => part * PART + half * TILE,
-            };
-            step[start..].as_mut_ptr()
-        });
-        let row = match side {
-            Side::Left => PARTS * ROW,
-            Side::Right => ROW,
-        };
-        Tiles { starts, row }
+        let start = |part: usize| half * PARTS * TILE + part * ROW;
+        let starts = std::array::from_fn(|part| step[start(part)..].as_mut_ptr());
+        Tiles { starts, row: PARTS * ROW }
     }
 }
 
@@ -142,6 +133,46 @@ pub(super) fn split_pixels<const PARTS: usize>(
         let starts = std::array::from_fn(|part| to[part * ROW..].as_mut_ptr());
         // SAFETY: `to` holds a row for each part of each pixel.
         unsafe { pack_along::<PARTS>(matrix, Tiles { starts, row }, &mut squares) };
+    }
+    let [x, y] = squares;
+    can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || pixels.iter().all(|&x| x == 0.0)
+}
+
+/// Splits the channels of pixels that follow one another, as rows of a right operand whose depth the pixels
+/// are: for each 16 channels and each pixel, a row of each part of it and the 16th pixel after it. Says whether
+/// they can be split. There is room for some more pixels.
+///
+/// # Safety
+/// The CPU has AVX-512 (F, BW, DQ, VL).
+///
+/// # Panics
+/// If `to` is too short.
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn split_pairs<const PARTS: usize>(
+    pixels: &[f32],
+    channels: usize,
+    room: usize,
+    to: &mut [f32],
+) -> bool {
+    let count = pixels.len() / channels;
+    assert!(count <= room, "there are more pixels than there is room for");
+    let row = PARTS * ROW;
+    let mut squares = [_mm512_setzero_ps(); 2];
+    let blocks = (0..channels.div_ceil(LANES)).zip(to.chunks_exact_mut(room * row));
+    for (block, to) in blocks {
+        let channel = block * LANES;
+        let mask = first(channels - channel);
+        let load = |pixel: usize| match pixels.get(pixel * channels + channel..) {
+            // SAFETY: the pixel has as many channels from there; others are not read.
+            Some(from) if pixel < count => unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr()) },
+            _ => _mm512_setzero_ps(),
+        };
+        for (pixel, to) in to.chunks_exact_mut(row).enumerate() {
+            let starts = std::array::from_fn(|part| to[part * ROW..].as_mut_ptr());
+            let pair = [load(pixel), load(pixel + DEPTH / 2)];
+            // SAFETY: `to` holds a row of each part.
+            unsafe { pack_row::<PARTS>(pair, Tiles { starts, row }, 0, &mut squares) };
+        }
     }
     let [x, y] = squares;
     can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || pixels.iter().all(|&x| x == 0.0)

@@ -37,6 +37,27 @@ impl Configuration {
     }
 }
 
+macro_rules! load_tile {
+    ($register:literal, $from:expr, $row:expr) => {
+        std::arch::asm!(
+            concat!("tileloadd ", $register, ", [{from} + {row}*1]"),
+            from = in(reg) $from,
+            row = in(reg) $row * size_of::<f32>(),
+            options(nostack, readonly, preserves_flags),
+        )
+    };
+}
+macro_rules! store_tile {
+    ($register:literal, $to:expr, $row:expr) => {
+        std::arch::asm!(
+            concat!("tilestored [{to} + {row}*1], ", $register),
+            to = in(reg) $to,
+            row = in(reg) $row * size_of::<f32>(),
+            options(nostack, preserves_flags),
+        )
+    };
+}
+
 /// Tile registers that are ready for use by this thread; given back when this is dropped.
 pub(super) struct Registers(PhantomData<*const ()>);
 
@@ -104,25 +125,85 @@ impl Registers {
     }
 }
 
+impl Registers {
+    /// Goes on with the sums of a square, or of 16 rows or columns of one.
+    ///
+    /// # Safety
+    /// They can be read at `sums`, with rows `row` elements apart.
+    pub(super) unsafe fn load(&self, sums: *const f32, row: usize, rows: usize, columns: usize) {
+        let (right, below) = (columns > SIDE / 2, rows > SIDE / 2);
+        // SAFETY: the registers are ready, and hold 16 rows; the caller's promise.
+        unsafe {
+            load_tile!("tmm0", sums, row);
+            if right {
+                load_tile!("tmm1", sums.add(SIDE / 2), row);
+            }
+            if below {
+                load_tile!("tmm2", sums.add(SIDE / 2 * row), row);
+            }
+            if right && below {
+                load_tile!("tmm3", sums.add(SIDE / 2 * row + SIDE / 2), row);
+            }
+        }
+    }
+
+    /// Writes what [`Registers::load`] reads.
+    ///
+    /// # Safety
+    /// The sums can be written.
+    pub(super) unsafe fn store_at(&self, sums: *mut f32, row: usize, rows: usize, columns: usize) {
+        let (right, below) = (columns > SIDE / 2, rows > SIDE / 2);
+        // SAFETY: as above.
+        unsafe {
+            store_tile!("tmm0", sums, row);
+            if right {
+                store_tile!("tmm1", sums.add(SIDE / 2), row);
+            }
+            if below {
+                store_tile!("tmm2", sums.add(SIDE / 2 * row), row);
+            }
+            if right && below {
+                store_tile!("tmm3", sums.add(SIDE / 2 * row + SIDE / 2), row);
+            }
+        }
+    }
+}
+
 /// Multiplies the parts of a step and adds them to the sums. The work goes on when this returns, and other
-/// code overlaps with it. The left operand's tiles begin at two places; their lines, which hold the parts
-/// one after another, are so many bytes apart.
+/// code overlaps with it.
 ///
 /// # Safety
-/// `a` can be read for a step of as many lines as the registers have rows, `b` for a step of a panel.
-pub(super) type Kernel =
-    unsafe fn(ready: &Registers, a: [*const f32; 2], line: usize, b: *const f32);
+/// Both operands can be read: of the left one as many rows as the registers have, of the right one 16.
+pub(super) type Kernel = unsafe fn(ready: &Registers, a: Operand, b: Operand);
+
+/// A step of an operand: two tiles, whose rows hold the parts one after another.
+#[derive(Clone, Copy)]
+pub(super) struct Operand {
+    /// Where the tiles begin.
+    pub(super) tiles: [*const f32; 2],
+    /// Elements from a row to the next.
+    pub(super) row: usize,
+}
+
+impl Operand {
+    /// A packed step.
+    #[inline(always)]
+    pub(super) fn packed(step: &[f32]) -> Self {
+        let first = step.as_ptr();
+        Operand { tiles: [first, first.wrapping_add(step.len() / 2)], row: step.len() / SIDE }
+    }
+}
 
 /// Loads a part of the left operand, of 1 or 2 tiles, and multiplies each with the 1 or 2 tiles of the right
 /// one that are there.
 macro_rules! next_a {
     ($part:literal, 1, $n:tt) => {
-        concat!("tileloadd tmm4, [{a0} + {line}*1 + 64*", $part, "]\n", row!(0 1, 4, $n))
+        concat!("tileloadd tmm4, [{a0} + {a_row}*1 + 64*", $part, "]\n", row!(0 1, 4, $n))
     };
     ($part:literal, 2, $n:tt) => {
         concat!(
             next_a!($part, 1, $n),
-            "tileloadd tmm5, [{a1} + {line}*1 + 64*", $part, "]\n", row!(2 3, 5, $n)
+            "tileloadd tmm5, [{a1} + {a_row}*1 + 64*", $part, "]\n", row!(2 3, 5, $n)
         )
     };
 }
@@ -137,12 +218,12 @@ macro_rules! row {
 /// The same for a part of the right operand.
 macro_rules! next_b {
     ($part:literal, $m:tt, 1) => {
-        concat!("tileloadd tmm6, [{b} + {row}*1 + 2048*", $part, "]\n", column!(0 2, 6, $m))
+        concat!("tileloadd tmm6, [{b0} + {b_row}*1 + 64*", $part, "]\n", column!(0 2, 6, $m))
     };
     ($part:literal, $m:tt, 2) => {
         concat!(
             next_b!($part, $m, 1),
-            "tileloadd tmm7, [{b} + {row}*1 + 1024 + 2048*", $part, "]\n", column!(1 3, 7, $m)
+            "tileloadd tmm7, [{b1} + {b_row}*1 + 64*", $part, "]\n", column!(1 3, 7, $m)
         )
     };
 }
@@ -157,10 +238,10 @@ macro_rules! column {
 /// Loads the first part of the right operand.
 macro_rules! first_b {
     (1) => {
-        "tileloadd tmm6, [{b} + {row}*1]\n"
+        "tileloadd tmm6, [{b0} + {b_row}*1]\n"
     };
     (2) => {
-        concat!(first_b!(1), "tileloadd tmm7, [{b} + {row}*1 + 1024]\n")
+        concat!(first_b!(1), "tileloadd tmm7, [{b1} + {b_row}*1]\n")
     };
 }
 /// The products of parts that are large enough to matter, smaller ones first; from one to the next only
@@ -185,22 +266,18 @@ macro_rules! kernels {
     ($($name:ident $parts:tt $m:tt $n:tt;)*) => {$(
         /// # Safety
         /// See [`Kernel`].
-        unsafe fn $name(
-            _: &Registers,
-            a: [*const f32; 2],
-            line: usize,
-            b: *const f32,
-        ) {
+        unsafe fn $name(_: &Registers, a: Operand, b: Operand) {
             // SAFETY: the caller's promises, and registers that are ready.
             unsafe {
                 std::arch::asm!(
                     step!($parts, $m, $n),
-                    "/* {a1} */",
-                    line = in(reg) line,
-                    row = in(reg) 64_usize,
-                    a0 = in(reg) a[0],
-                    a1 = in(reg) a[1],
-                    b = in(reg) b,
+                    "/* {a1} {b1} */",
+                    a_row = in(reg) a.row * size_of::<f32>(),
+                    b_row = in(reg) b.row * size_of::<f32>(),
+                    a0 = in(reg) a.tiles[0],
+                    a1 = in(reg) a.tiles[1],
+                    b0 = in(reg) b.tiles[0],
+                    b1 = in(reg) b.tiles[1],
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack, readonly, preserves_flags),

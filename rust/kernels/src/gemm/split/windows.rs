@@ -1,7 +1,7 @@
 //! Products whose left operand are the windows of a convolution, read where they are.
 
 use super::pack::{DEPTH, PART, ROW, Side, pack, split_pixels};
-use super::tiles::{Registers, SIDE, Sums, kernel};
+use super::tiles::{Operand, Registers, SIDE, Sums, kernel};
 use crate::Isa;
 use crate::gemm::matrix::Matrix;
 use crate::gemm::windows::{self, Finish, PIECE, Splitter, Windows, split_pixels_length};
@@ -47,12 +47,13 @@ fn multiply(isa: Isa, windows: &Windows<'_, f32>, finish: &mut Finish<'_, f32>) 
             let at = [tap / width / height, tap / width % height, tap % width];
             let offset: usize = (0..3).map(|axis| at[axis] * windows.distances[axis]).sum();
             for (block, b) in (0..blocks).zip(&mut steps) {
-                let a = starts.map(|start| {
+                let tiles = starts.map(|start| {
                     windows.pixels.as_ptr().wrapping_add((block * count + start + offset) * row)
                 });
+                let a = Operand { tiles, row: stride * row };
                 // SAFETY: `rows` rows `stride` pixels apart lie inside the pixels, as was checked; `b`
                 // is a step of a panel.
-                unsafe { kernel(&registers, a, stride * row * size_of::<f32>(), b.as_ptr()) };
+                unsafe { kernel(&registers, a, Operand::packed(b)) };
             }
         }
         if let Some((first, number)) = unfinished.replace((first, number)) {
