@@ -315,7 +315,8 @@ impl Product<'_> {
         registers.clear();
         for part in 0..parts {
             for index in part * steps / parts..(part + 1) * steps / parts {
-                let [a, b] = [a, b].map(|panel| tiles::Operand::packed(&panel[index * step..][..step]));
+                let [a, b] =
+                    [a, b].map(|panel| tiles::Operand::packed(&panel[index * step..][..step]));
                 // SAFETY: both hold a step, of two tiles of 16 rows.
                 unsafe { kernel(registers, a, b) };
             }

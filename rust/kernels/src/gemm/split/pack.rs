@@ -52,42 +52,64 @@ pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &
     let along = lines.column_stride() == 1;
     assert!(along || lines.row_stride() == 1, "neither rows nor columns lie together");
     let transposed = along != (side == Side::Left);
-    let mut scratch = [[0_f32; TILE]; PARTS];
+    let mut copy = [0.0; LINES * DEPTH];
     let mut squares = [_mm512_setzero_ps(); 2];
     for (step, packed) in packed.chunks_exact_mut(PARTS * PART).enumerate() {
         let first = step * DEPTH;
         let steps = DEPTH.min(depth - first);
         for half in 0..count.div_ceil(LINES) {
             let line = half * LINES;
-            let block = lines.block(line, LINES.min(count - line), first, steps);
+            let mut block = lines.block(line, LINES.min(count - line), first, steps);
+            if transposed {
+                block = turned(block, &mut copy);
+            }
             let tiles = Tiles::<PARTS>::of(packed, half);
-            let to = match transposed {
-                true => {
-                    Tiles { starts: scratch.each_mut().map(|tile| tile.as_mut_ptr()), row: ROW }
-                }
-                false => tiles,
-            };
             // SAFETY: all tiles can be written.
             unsafe {
-                if along {
-                    pack_along(block, to, &mut squares);
+                if side == Side::Left {
+                    pack_along(block, tiles, &mut squares);
                     for line in block.rows()..LINES {
-                        pack_row([_mm512_setzero_ps(); 2], to, line, &mut squares);
+                        pack_row([_mm512_setzero_ps(); 2], tiles, line, &mut squares);
                     }
                 } else {
-                    pack_across(block, to, &mut squares);
-                }
-            }
-            if transposed {
-                for (from, to) in to.starts.into_iter().zip(tiles.starts) {
-                    // SAFETY: as above.
-                    unsafe { (AVX512_TRANSPOSER.transpose)(from, ROW, to, tiles.row) };
+                    pack_across(block, tiles, &mut squares);
                 }
             }
         }
     }
     let [x, y] = squares;
     can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || is_zero(lines)
+}
+
+/// A copy of up to 16 lines and 32 steps, in which lines lie side by side where they lay one after another,
+/// and the other way round.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn turned<'a>(block: Matrix<f32>, copy: &'a mut [f32; LINES * DEPTH]) -> Matrix<'a, f32> {
+    let (lines, steps) = (block.rows(), block.columns());
+    let (from_line, from_step) = (block.row_stride(), block.column_stride());
+    let (line, step) = if from_step == 1 { (1, LINES) } else { (DEPTH, 1) };
+    let (from_stride, to_stride) =
+        if from_step == 1 { (from_line, step) } else { (from_step, line) };
+    for first in (0..steps).step_by(LANES) {
+        let square = block.block(0, lines, first, LANES.min(steps - first));
+        let (mut from, mut from_stride) = (square.data(), from_stride);
+        let mut filled = [0.0; TILE];
+        if square.rows() < LINES || square.columns() < LANES {
+            // A square of its own, filled up with zeros.
+            let rows = if from_step == 1 { square } else { square.transposed() };
+            for row in 0..rows.rows() {
+                let to = &mut filled[row * LANES..][..rows.columns()];
+                to.copy_from_slice(&from[row * from_stride..][..rows.columns()]);
+            }
+            (from, from_stride) = (&filled, LANES);
+        }
+        let to = copy[first * step..].as_mut_ptr();
+        // SAFETY: the square lies inside the block, which was checked, or fills one of its own, and it
+        // lies inside the copy.
+        unsafe { (AVX512_TRANSPOSER.transpose)(from.as_ptr(), from_stride, to, to_stride) };
+    }
+    Matrix::new(copy, lines, steps, line, step)
 }
 
 /// A tile for each part: where they begin, and the distance of their rows.
@@ -133,46 +155,6 @@ pub(super) fn split_pixels<const PARTS: usize>(
         let starts = std::array::from_fn(|part| to[part * ROW..].as_mut_ptr());
         // SAFETY: `to` holds a row for each part of each pixel.
         unsafe { pack_along::<PARTS>(matrix, Tiles { starts, row }, &mut squares) };
-    }
-    let [x, y] = squares;
-    can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || pixels.iter().all(|&x| x == 0.0)
-}
-
-/// Splits the channels of pixels that follow one another, as rows of a right operand whose depth the pixels
-/// are: for each 16 channels and each pixel, a row of each part of it and the 16th pixel after it. Says whether
-/// they can be split. There is room for some more pixels.
-///
-/// # Safety
-/// The CPU has AVX-512 (F, BW, DQ, VL).
-///
-/// # Panics
-/// If `to` is too short.
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn split_pairs<const PARTS: usize>(
-    pixels: &[f32],
-    channels: usize,
-    room: usize,
-    to: &mut [f32],
-) -> bool {
-    let count = pixels.len() / channels;
-    assert!(count <= room, "there are more pixels than there is room for");
-    let row = PARTS * ROW;
-    let mut squares = [_mm512_setzero_ps(); 2];
-    let blocks = (0..channels.div_ceil(LANES)).zip(to.chunks_exact_mut(room * row));
-    for (block, to) in blocks {
-        let channel = block * LANES;
-        let mask = first(channels - channel);
-        let load = |pixel: usize| match pixels.get(pixel * channels + channel..) {
-            // SAFETY: the pixel has as many channels from there; others are not read.
-            Some(from) if pixel < count => unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr()) },
-            _ => _mm512_setzero_ps(),
-        };
-        for (pixel, to) in to.chunks_exact_mut(row).enumerate() {
-            let starts = std::array::from_fn(|part| to[part * ROW..].as_mut_ptr());
-            let pair = [load(pixel), load(pixel + DEPTH / 2)];
-            // SAFETY: `to` holds a row of each part.
-            unsafe { pack_row::<PARTS>(pair, Tiles { starts, row }, 0, &mut squares) };
-        }
     }
     let [x, y] = squares;
     can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || pixels.iter().all(|&x| x == 0.0)

@@ -37,27 +37,6 @@ impl Configuration {
     }
 }
 
-macro_rules! load_tile {
-    ($register:literal, $from:expr, $row:expr) => {
-        std::arch::asm!(
-            concat!("tileloadd ", $register, ", [{from} + {row}*1]"),
-            from = in(reg) $from,
-            row = in(reg) $row * size_of::<f32>(),
-            options(nostack, readonly, preserves_flags),
-        )
-    };
-}
-macro_rules! store_tile {
-    ($register:literal, $to:expr, $row:expr) => {
-        std::arch::asm!(
-            concat!("tilestored [{to} + {row}*1], ", $register),
-            to = in(reg) $to,
-            row = in(reg) $row * size_of::<f32>(),
-            options(nostack, preserves_flags),
-        )
-    };
-}
-
 /// Tile registers that are ready for use by this thread; given back when this is dropped.
 pub(super) struct Registers(PhantomData<*const ()>);
 
@@ -121,50 +100,6 @@ impl Registers {
                 row = in(reg) SIDE * size_of::<f32>(),
                 options(nostack, preserves_flags),
             );
-        }
-    }
-}
-
-impl Registers {
-    /// Goes on with the sums of a square, or of 16 rows or columns of one.
-    ///
-    /// # Safety
-    /// They can be read at `sums`, with rows `row` elements apart.
-    pub(super) unsafe fn load(&self, sums: *const f32, row: usize, rows: usize, columns: usize) {
-        let (right, below) = (columns > SIDE / 2, rows > SIDE / 2);
-        // SAFETY: the registers are ready, and hold 16 rows; the caller's promise.
-        unsafe {
-            load_tile!("tmm0", sums, row);
-            if right {
-                load_tile!("tmm1", sums.add(SIDE / 2), row);
-            }
-            if below {
-                load_tile!("tmm2", sums.add(SIDE / 2 * row), row);
-            }
-            if right && below {
-                load_tile!("tmm3", sums.add(SIDE / 2 * row + SIDE / 2), row);
-            }
-        }
-    }
-
-    /// Writes what [`Registers::load`] reads.
-    ///
-    /// # Safety
-    /// The sums can be written.
-    pub(super) unsafe fn store_at(&self, sums: *mut f32, row: usize, rows: usize, columns: usize) {
-        let (right, below) = (columns > SIDE / 2, rows > SIDE / 2);
-        // SAFETY: as above.
-        unsafe {
-            store_tile!("tmm0", sums, row);
-            if right {
-                store_tile!("tmm1", sums.add(SIDE / 2), row);
-            }
-            if below {
-                store_tile!("tmm2", sums.add(SIDE / 2 * row), row);
-            }
-            if right && below {
-                store_tile!("tmm3", sums.add(SIDE / 2 * row + SIDE / 2), row);
-            }
         }
     }
 }
