@@ -12,6 +12,7 @@ mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod split;
 mod stretched;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no such CPU has tiles"))]
 mod windows;
 
 use crate::parallel::Parts;

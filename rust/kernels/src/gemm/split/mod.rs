@@ -2,7 +2,8 @@
 //!
 //! A float32 number is the sum of three bfloat16 numbers, of which each is 2^-8 of the one before or less.
 //! Of the nine products of two such sums six matter, and the result is as exact as a plain sum of float32
-//! products; with two numbers for each and three products, each product is exact to 3 * 2^-16 (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+//! products; with two numbers for each and three products, each product is exact to 3 * 2^-16 (Henry,
+//! Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
 //! Computations", 2019). AMX multiplies bfloat16 numbers 16 times as fast as AVX-512 float32 ones.
 //!
 //! The operand with fewer lines (rows of the left one, columns of the right one) is packed first, for all
