@@ -167,10 +167,8 @@ def _scaling(outcome: Outcome) -> Iterator[Goal]:
 
 def _double(outcome: Outcome) -> Iterator[Goal]:
     wanted, threads = outcome.case.goal.get("times_of_float32"), max(outcome.case.threads)
-    # Where there are no convolutions, there is but one algorithm.
-    engine = DIRECT if DIRECT in outcome.case.engines else REFERENCE
     found = {
-        part.dtype: outcome.find(engine, threads, number)
+        part.dtype: outcome.find(DIRECT, threads, number)
         for number, part in enumerate(outcome.case.parts)
     }
     single, double = found.get("float32"), found.get("float64")
