@@ -154,7 +154,7 @@ def test_goals_of_sizes_are_for_each_of_them_for_one_or_for_their_mean():
 
 
 def test_goals_compare_precisions_and_memory():
-    double = timed("mlp_double_train", ("flowrs", 0, 1.0), ("flowrs", 1, 2.3))
+    double = timed("mlp_double_train", ("flowrs-direct", 0, 1.0), ("flowrs-direct", 1, 2.3))
     (goal,) = goals.goals(double)
     assert (goal.found, goal.met) == ("2.30x", False)
     forced = [("flowrs", 0, 0.5), ("flowrs", 1, 2.0)]

@@ -20,7 +20,7 @@ from . import Action, Array, Step, Task
 
 
 def _direct() -> None:
-    """The same algorithms in both precisions: without the parts of float32 numbers that AMX multiplies."""
+    """The same algorithms in both precisions: no float32 numbers are split for AMX."""
     flow.config.convolution_algorithm("direct")
     if _flowrs.isa() == "amx":
         os.environ["FLOWRS_ISA"] = "avx512"
