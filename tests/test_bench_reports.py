@@ -178,6 +178,8 @@ def test_a_run_is_kept_and_read_again(tmp_path):
     both = kept.merged([again, second])
     assert both.command == "first` and `second"
     assert [len(one.series) for one in both.outcomes] == [1, 0]
+    runs = [Run("", {"versions": "flowrs 1, jax 2"}), Run("", {"versions": "flowrs 3"})]
+    assert kept.merged(runs).facts == {"versions": "flowrs 3, jax 2"}
     (tmp_path / "first.json").write_text('{"command": "first", "facts": {}}')
     with pytest.raises(kept.KeptError, match=r"first\.json: KeyError: 'cases'"):
         kept.load(tmp_path / "first.json")

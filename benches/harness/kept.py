@@ -56,4 +56,8 @@ def merged(runs: list[Run]) -> Run:
     """One run of all cases; of a case that is in several, the numbers of the last one count."""
     outcomes = {outcome.case.name: outcome for run in runs for outcome in run.outcomes}
     command = "` and `".join(dict.fromkeys(run.command for run in runs))
-    return Run(command, runs[-1].facts, list(outcomes.values()))
+    # What the last run did not need, the others may have.
+    versions = [run.facts["versions"].split(", ") for run in runs if run.facts.get("versions")]
+    by_name = {one.split(" ")[0]: one for run in versions for one in run}
+    facts = {"versions": ", ".join(by_name[name] for name in sorted(by_name))} if by_name else {}
+    return Run(command, runs[-1].facts | facts, list(outcomes.values()))
