@@ -109,12 +109,8 @@ const CASES: &[Case] = &[
     case("one image", (1, 784, 512), false, true, 0.0),
 ];
 
-const ALGORITHMS: [GemmAlgorithm; 4] = [
-    GemmAlgorithm::MatrixMultiply,
-    GemmAlgorithm::Blocked,
-    GemmAlgorithm::Split3,
-    GemmAlgorithm::Split2,
-];
+const ALGORITHMS: [GemmAlgorithm; 3] =
+    [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked, GemmAlgorithm::Split];
 
 fn main() {
     let isa = std::env::var("FLOWRS_ISA")

@@ -126,9 +126,8 @@ where
     );
 }
 
-/// The algorithms that are as exact as a plain sum.
-const EXACT: [GemmAlgorithm; 3] =
-    [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked, GemmAlgorithm::Split3];
+const ALGORITHMS: [GemmAlgorithm; 3] =
+    [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked, GemmAlgorithm::Split];
 
 fn epilogue<'a, T>(which: u8, bias: &'a [T], reference: &'a [T]) -> Epilogue<'a, T> {
     match which {
@@ -146,7 +145,7 @@ proptest! {
     #[test]
     fn f32_products_are_within_the_bound(case in cases()) {
         let _placed = place_by(case.seed);
-        for algorithm in EXACT {
+        for algorithm in ALGORITHMS {
             check::<f32>(&case, algorithm);
         }
     }
@@ -154,7 +153,7 @@ proptest! {
     #[test]
     fn f64_products_are_within_the_bound(case in cases()) {
         let _placed = place_by(case.seed);
-        for algorithm in EXACT {
+        for algorithm in ALGORITHMS {
             check::<f64>(&case, algorithm);
         }
     }
@@ -177,7 +176,7 @@ fn the_shapes_of_training_are_within_the_bound() {
         let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, 0, 7);
         let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };
         on_both_sides(|| {
-            for algorithm in EXACT {
+            for algorithm in ALGORITHMS {
                 check::<f32>(&case, algorithm);
             }
         });
@@ -186,7 +185,7 @@ fn the_shapes_of_training_are_within_the_bound() {
 
 #[test]
 fn infinities_and_nan_reach_the_result() {
-    for algorithm in EXACT.into_iter().chain([GemmAlgorithm::Split2]) {
+    for algorithm in ALGORITHMS {
         on_every_isa(
             |isa, parallel| {
                 let mut c = vec![0f32; 4];
@@ -240,9 +239,9 @@ fn every_algorithm_keeps_its_error_ratio() {
             errors.fold(0.0, f64::max)
         };
         for isa in Isa::available() {
-            for algorithm in EXACT.into_iter().chain([GemmAlgorithm::Split2]) {
+            for algorithm in ALGORITHMS {
                 let ratio = largest(&product(isa, algorithm, (m, k, n), &a, &b)) / largest(&plain);
-                let bound = algorithm.error_ratio(k);
+                let bound = algorithm.error_ratio();
                 assert!(
                     ratio <= bound,
                     "{isa:?} {algorithm:?}, depth {k}: {ratio} times the error of a plain sum"
@@ -282,13 +281,13 @@ fn numbers_that_cannot_be_split_are_multiplied_as_they_are() {
             (0..k).map(|step| product(step).abs()).sum()
         };
         for isa in Isa::available() {
-            for algorithm in [GemmAlgorithm::Split2, GemmAlgorithm::Split3] {
+            for algorithm in ALGORITHMS {
                 let got = product(isa, algorithm, (m, k, n), a, b);
                 for (index, (got, want)) in got.iter().zip(&want).enumerate() {
                     let error = f64::from(got - want).abs();
                     let same = got == want || got.is_nan() && want.is_nan();
                     assert!(
-                        same || error <= 2e-5 * magnitude(index),
+                        same || error <= 1e-6 * magnitude(index),
                         "{isa:?} {algorithm:?}, case {number}: {got} instead of {want}"
                     );
                 }
@@ -322,7 +321,7 @@ fn the_chosen_algorithm_is_as_exact_as_a_plain_sum() {
     for isa in Isa::available() {
         for k in [1, 64, 100, 4096] {
             let chosen = choose(isa, ElementType::F32, (512, 784, k));
-            assert!(chosen.error_ratio(k) <= 2.0, "{isa:?}: {chosen:?}, depth {k}");
+            assert!(chosen.error_ratio() <= 2.0, "{isa:?}: {chosen:?}, depth {k}");
         }
         let chosen = choose(isa, ElementType::F64, (512, 784, 4096));
         assert_eq!(chosen, GemmAlgorithm::Blocked);

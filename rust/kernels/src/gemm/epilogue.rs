@@ -1,6 +1,7 @@
 //! What is done to a block of a product while it is in the cache.
 
 use super::matrix::Block;
+use super::windows::PANEL;
 use crate::{Float, Isa};
 
 /// What is done to each element of a product on its way to memory.
@@ -128,11 +129,8 @@ fn relu<T: Float>(value: T) -> T {
     if value < T::ZERO { T::ZERO } else { value }
 }
 
-/// Sums of a row of the squares that products of split numbers compute.
-pub(super) const SQUARE: usize = 32;
-
 per_isa! {
-    /// `c = alpha * sums + beta * c` for rows of [`SQUARE`] sums; with a `beta` of 0 `c` is not read.
+    /// `c = alpha * sums + beta * c` for rows of [`PANEL`] sums; with a `beta` of 0 `c` is not read.
     pub(crate) fn add<I, T: Float>(sums: &[T], alpha: T, beta: T, c: &mut Block<T>) {
         if beta == T::ZERO {
             combine(sums, c, |sum, _| alpha * sum);
@@ -145,9 +143,9 @@ per_isa! {
 #[inline(always)]
 fn combine<T: Float>(sums: &[T], c: &mut Block<T>, f: impl Fn(T, T) -> T) {
     for row in 0..c.rows() {
-        let sums = &sums[row * SQUARE..][..SQUARE];
+        let sums = &sums[row * PANEL..][..PANEL];
         let c = c.row(row);
-        match <&mut [T; SQUARE]>::try_from(&mut *c) {
+        match <&mut [T; PANEL]>::try_from(&mut *c) {
             Ok(c) => {
                 let old = *c;
                 *c = std::array::from_fn(|i| f(sums[i], old[i]));

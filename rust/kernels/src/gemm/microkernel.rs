@@ -4,17 +4,15 @@
 //! of `b` and one or two an element of `a` in all lanes. Rows of `a` are reached from one address for
 //! each `SPAN` of them.
 
-use super::epilogue::Epilogue;
 use super::lanes::{Lanes, Plain, in_register, prefetch};
-use super::matrix::{Matrix, MatrixMut};
 use super::pack::Transposer;
 #[cfg(target_arch = "x86_64")]
 use super::pack::{AVX2_TRANSPOSER, AVX512_TRANSPOSER};
 use super::skinny::Dots;
 use super::windows::Splitter;
+use crate::Float;
 use crate::convolution::winograd;
 use crate::isa::{Isa, Level};
-use crate::{Float, Parallel};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
@@ -144,16 +142,6 @@ pub trait GemmElement: Sized {
     #[doc(hidden)]
     fn gemm(call: super::library::Call<Self>);
     #[doc(hidden)]
-    fn split(
-        isa: Isa,
-        parallel: &dyn Parallel,
-        parts: usize,
-        factors: (Self, Self),
-        operands: (Matrix<'_, Self>, Matrix<'_, Self>),
-        c: MatrixMut<'_, Self>,
-        epilogue: Epilogue<'_, Self>,
-    );
-    #[doc(hidden)]
     fn lanes(isa: Isa) -> usize;
     #[doc(hidden)]
     fn kernel(isa: Isa, rows: usize, wide: bool, adjacent: bool) -> Kernel<Self>;
@@ -177,23 +165,11 @@ pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
 }
 
 macro_rules! gemm_elements {
-    ($($type:ident $library:ident $split:ident, $portable:literal $avx2:ident $avx512:ident,
+    ($($type:ident $library:ident, $portable:literal $avx2:ident $avx512:ident,
        $avx2_transposer:expr, $avx512_transposer:expr, $splitter:expr, $dots:ident $transform:ident;)*) => {$(
         impl GemmElement for $type {
             fn gemm(call: super::library::Call<$type>) {
                 super::library::$library(call);
-            }
-
-            fn split(
-                isa: Isa,
-                parallel: &dyn Parallel,
-                parts: usize,
-                factors: ($type, $type),
-                operands: (Matrix<'_, $type>, Matrix<'_, $type>),
-                c: MatrixMut<'_, $type>,
-                epilogue: Epilogue<'_, $type>,
-            ) {
-                super::$split(isa, parallel, parts, factors, operands, c, epilogue);
             }
 
             fn lanes(isa: Isa) -> usize {
@@ -265,8 +241,8 @@ macro_rules! choose {
 }
 
 gemm_elements! {
-    f32 sgemm split, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), Some(super::split::SPLITTER), sdots stransform;
-    f64 dgemm no_split, 2 __m256d __m512d, None, None, None, ddots dtransform;
+    f32 sgemm, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), Some(super::split::SPLITTER), sdots stransform;
+    f64 dgemm, 2 __m256d __m512d, None, None, None, ddots dtransform;
 }
 
 macro_rules! kernels {

@@ -24,7 +24,7 @@ pub(crate) use matrix::Block;
 pub(crate) use pack::{Buffer, transpose, transpose_to};
 pub(crate) use stretched::{Left, Panels, Stretches, multiply};
 
-pub(crate) use windows::{PANEL, PIECE, Splitter, Windows, split_pixels_length, split_tap};
+pub(crate) use windows::{HEADER, PANEL, PIECE, Splitter, Windows, split_pixels_length, split_tap};
 
 pub use epilogue::Epilogue;
 pub use matrix::{Matrix, MatrixMut};
@@ -37,11 +37,9 @@ pub enum GemmAlgorithm {
     MatrixMultiply,
     /// Our own kernel.
     Blocked,
-    /// Each number as the sum of two bfloat16 numbers, and three products of those for each product;
-    /// where the CPU multiplies no tiles of them, or not these, [`GemmAlgorithm::Blocked`].
-    Split2,
-    /// Of three bfloat16 numbers, with six products.
-    Split3,
+    /// Each number as the sum of three bfloat16 numbers, and six products of those for each product; where
+    /// the CPU multiplies no tiles of them, or an operand is spread out, [`GemmAlgorithm::Blocked`].
+    Split,
 }
 
 /// `c = epilogue(alpha * a * b + beta * c)`; `c` must be row-major.
@@ -77,44 +75,18 @@ pub fn gemm<T: Float>(
             library::gemm(isa, parallel, alpha, a, b, beta, c, epilogue)
         }
         GemmAlgorithm::Blocked => own(isa, parallel, alpha, a, b, beta, c, epilogue),
-        GemmAlgorithm::Split2 => T::split(isa, parallel, 2, (alpha, beta), (a, b), c, epilogue),
-        GemmAlgorithm::Split3 => T::split(isa, parallel, 3, (alpha, beta), (a, b), c, epilogue),
+        GemmAlgorithm::Split => match T::splitter(isa).filter(|_| together(a) && together(b)) {
+            Some(splitter) => {
+                (splitter.product)(isa, parallel, (alpha, beta), (a, b), c, epilogue);
+            }
+            None => own(isa, parallel, alpha, a, b, beta, c, epilogue),
+        },
     }
 }
 
-/// Products of float32 by bfloat16 tiles, where they are to be had.
-fn split(
-    isa: Isa,
-    parallel: &dyn Parallel,
-    parts: usize,
-    (alpha, beta): (f32, f32),
-    (a, b): (Matrix<f32>, Matrix<f32>),
-    c: MatrixMut<f32>,
-    epilogue: Epilogue<f32>,
-) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let together =
-            |matrix: Matrix<f32>| matrix.row_stride() == 1 || matrix.column_stride() == 1;
-        if isa.has_tiles() && together(a) && together(b) {
-            return split::gemm(isa, parallel, parts, (alpha, beta), a, b, c, epilogue);
-        }
-    }
-    let _ = parts;
-    own(isa, parallel, alpha, a, b, beta, c, epilogue);
-}
-
-/// Products of float64, which bfloat16 numbers are no parts of.
-fn no_split(
-    isa: Isa,
-    parallel: &dyn Parallel,
-    _parts: usize,
-    (alpha, beta): (f64, f64),
-    (a, b): (Matrix<f64>, Matrix<f64>),
-    c: MatrixMut<f64>,
-    epilogue: Epilogue<f64>,
-) {
-    own(isa, parallel, alpha, a, b, beta, c, epilogue);
+/// Whether the rows or the columns of a matrix lie together.
+fn together<T: Float>(matrix: Matrix<T>) -> bool {
+    matrix.row_stride() == 1 || matrix.column_stride() == 1
 }
 
 /// Our own kernels.
@@ -155,14 +127,12 @@ fn scale<T: Float>(isa: Isa, beta: T, mut c: MatrixMut<T>, epilogue: Epilogue<T>
 }
 
 impl GemmAlgorithm {
-    /// How many times the largest error of a plain sum of `k` products the largest error of this
+    /// How many times the largest error of a plain sum the largest error of this
     /// algorithm may be on the same input; the tests hold each bound.
-    pub fn error_ratio(self, k: usize) -> f64 {
+    pub fn error_ratio(self) -> f64 {
         match self {
             GemmAlgorithm::MatrixMultiply | GemmAlgorithm::Blocked => 2.0,
-            // The error of a plain sum grows with its length, that of each product's parts with its root.
-            GemmAlgorithm::Split2 => (260.0 / (k.max(1) as f64).sqrt()).max(2.0),
-            GemmAlgorithm::Split3 => 1.5,
+            GemmAlgorithm::Split => 1.5,
         }
     }
 }
@@ -184,7 +154,7 @@ pub fn choose(isa: Isa, element: ElementType, (m, n, k): (usize, usize, usize)) 
         _ => false,
     };
     if isa.has_tiles() && element == ElementType::F32 && pays {
-        GemmAlgorithm::Split3
+        GemmAlgorithm::Split
     } else {
         GemmAlgorithm::Blocked
     }

@@ -1,24 +1,28 @@
-//! Products of windows, which lie where they are among split pixels, and a split weight: see
-//! [`super::split`].
+//! What products of split numbers are made of: see `split`, which computes them on CPUs that have tiles.
 
-use super::matrix::Matrix;
-use crate::Isa;
+use super::epilogue::Epilogue;
+use super::matrix::{Matrix, MatrixMut};
+use crate::{Isa, Parallel};
 
-/// Parts of each number.
+/// Parts of each number of a convolution.
 pub(super) const PARTS: usize = 2;
 
-/// Channels that are split together.
-const DEPTH: usize = 32;
-/// Elements of a split part of so many numbers.
-const ROW: usize = 16;
-/// Columns of a panel.
+/// Steps of the depth, or channels, that are split together.
+pub(super) const DEPTH: usize = 32;
+/// Elements of a split part of so many numbers: a row of a tile.
+pub(super) const ROW: usize = 16;
+/// Lines of a panel: rows, or columns, of a square of the result.
 pub(crate) const PANEL: usize = 32;
+/// Elements before a packed panel, a cache line; the first says whether its numbers could be split.
+pub(crate) const HEADER: usize = 16;
 /// Rows of a piece at most.
 pub(crate) const PIECE: usize = 16;
 
 /// Products of split numbers, where the CPU has tiles.
 #[doc(hidden)]
 pub struct Splitter<T> {
+    /// A product of matrices whose rows or columns lie together; see [`super::gemm`].
+    pub(super) product: Product<T>,
     /// Splits a panel of the right operand, for one tap; says whether its numbers can be split.
     pub(crate) panel: fn(lines: Matrix<'_, T>, to: &mut [T]) -> bool,
     /// Splits the channels of pixels, with room for so many; says whether they can be split.
@@ -36,6 +40,16 @@ pub(crate) fn split_tap(channels: usize) -> usize {
 pub(crate) fn split_pixels_length(count: usize, channels: usize) -> usize {
     count * channels.div_ceil(DEPTH) * PARTS * ROW
 }
+
+/// `c = epilogue(alpha * a * b + beta * c)`, with `alpha` and `beta`, `a` and `b` as pairs.
+type Product<T> = fn(
+    Isa,
+    &dyn Parallel,
+    (T, T),
+    (Matrix<'_, T>, Matrix<'_, T>),
+    MatrixMut<'_, T>,
+    Epilogue<'_, T>,
+);
 
 /// Takes a piece's index and its sums, row by row.
 pub(crate) type Finish<'a, T> = dyn FnMut(usize, &[T]) + 'a;

@@ -8,7 +8,7 @@ use super::super::ConvolutionShape;
 use super::block::{Input, Part};
 use super::{Panel, Place};
 use crate::gemm::{
-    Block, Buffer, Epilogue, Matrix, PANEL, PIECE, Panels, Splitter, Windows, add, finish,
+    Block, Buffer, Epilogue, HEADER, Matrix, PANEL, PIECE, Panels, Splitter, Windows, add, finish,
     split_pixels_length, split_tap,
 };
 use crate::{Float, Isa, Parallel, for_each_chunk};
@@ -19,9 +19,6 @@ thread_local! {
     /// Where the pixels of a block are split.
     static PIXELS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
 }
-
-/// Elements in front of a split panel; the first says whether it could be split.
-const HEADER: usize = 16;
 
 /// How much longer a pass takes, for as many products, than the direct algorithm over a large shape; fitted to
 /// `examples/convolution_bench.rs`.

@@ -2,8 +2,8 @@
 //!
 //! A float32 number is the sum of three bfloat16 numbers, of which each is 2^-8 of the one before or less.
 //! Of the nine products of two such sums six matter, and the result is as exact as a plain sum of float32
-//! products; with two numbers for each and three products, each product is exact to 3 * 2^-16 (Henry,
-//! Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+//! products; with two numbers for each and three products, which convolutions may take, each product is
+//! exact to 3 * 2^-16 (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
 //! Computations", 2019). AMX multiplies bfloat16 numbers 16 times as fast as AVX-512 float32 ones.
 //!
 //! The operand with fewer lines (rows of the left one, columns of the right one) is packed first, for all
@@ -27,7 +27,8 @@ use super::blocked;
 use super::epilogue::{Epilogue, add, finish};
 use super::lanes::prefetch;
 use super::matrix::{Block, Matrix, MatrixMut};
-use super::pack::{Buffer, LINE, transpose};
+use super::pack::{Buffer, transpose};
+use super::windows::{DEPTH as STEP, HEADER};
 use crate::parallel::Parts;
 use crate::{Isa, Parallel, Serial};
 
@@ -46,23 +47,21 @@ const TASKS: usize = 16;
 const PANELS: usize = 4;
 /// How often the products of a square are interrupted to finish a part of the one before.
 const INTERRUPTIONS: usize = 4;
-/// Elements before each packed panel; the first says whether its numbers could be split.
-const HEADER: usize = LINE / size_of::<f32>();
+/// Parts of each number.
+const PARTS: usize = 3;
 
 /// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes. Rows or
 /// columns of both operands lie together.
 pub(super) fn gemm(
     isa: Isa,
     parallel: &dyn Parallel,
-    parts: usize,
     (alpha, beta): (f32, f32),
-    a: Matrix<f32>,
-    b: Matrix<f32>,
+    (a, b): (Matrix<f32>, Matrix<f32>),
     mut c: MatrixMut<f32>,
     epilogue: Epilogue<f32>,
 ) {
     assert!(isa.has_tiles(), "the instruction set has no tiles");
-    let cut = Cut::new(parts, a, b);
+    let cut = Cut::new(a, b);
     let c_row = c.row_stride();
     let c = &Parts::new(c.data());
     let blocks = cut.depth.div_ceil(DEPTH);
@@ -102,23 +101,17 @@ impl<'a> Operand<'a> {
     }
 
     /// Packs a stretch of the depth of a panel behind its header.
-    fn pack(&self, parts: usize, panel: usize, depth: &Range<usize>, to: &mut [f32]) {
+    fn pack(&self, panel: usize, depth: &Range<usize>, to: &mut [f32]) {
         let lines = self.stretch(self.lines(panel), depth);
         let (header, to) = to.split_at_mut(HEADER);
         // SAFETY: `gemm` has checked that the CPU has tiles, and so AVX-512.
-        let is_split = unsafe {
-            match parts {
-                2 => pack::<2>(lines, self.side, to),
-                _ => pack::<3>(lines, self.side, to),
-            }
-        };
+        let is_split = unsafe { pack::<PARTS>(lines, self.side, to) };
         header[0] = f32::from(u8::from(is_split));
     }
 }
 
 /// A product's operands, perhaps exchanged: then the transposed product is computed.
 struct Cut<'a> {
-    parts: usize,
     depth: usize,
     exchanged: bool,
     shared: Operand<'a>,
@@ -129,7 +122,7 @@ struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    fn new(parts: usize, a: Matrix<'a, f32>, b: Matrix<'a, f32>) -> Self {
+    fn new(a: Matrix<'a, f32>, b: Matrix<'a, f32>) -> Self {
         // Lines of the left operand lie together best, those of the right one side by side; others are
         // transposed, as the result is if operands are exchanged.
         let elements = |matrix: Matrix<f32>| matrix.rows() * matrix.columns();
@@ -151,20 +144,19 @@ impl<'a> Cut<'a> {
         let panels = own.panels();
         let tasks = panels.div_ceil((panels / TASKS).clamp(1, PANELS));
         let shared_tasks = (TASKS / 2 / tasks).clamp(1, shared.panels().div_ceil(2));
-        Cut { parts, depth: a.columns(), exchanged, shared, own, tasks, shared_tasks }
+        Cut { depth: a.columns(), exchanged, shared, own, tasks, shared_tasks }
     }
 
     /// A stretch of the depth: nearly equal ones, of whole tiles.
     fn block(&self, block: usize, blocks: usize) -> Range<usize> {
-        let boundary = |block: usize| {
-            (block * self.depth / blocks).next_multiple_of(pack::DEPTH).min(self.depth)
-        };
+        let boundary =
+            |block: usize| (block * self.depth / blocks).next_multiple_of(STEP).min(self.depth);
         boundary(block)..boundary(block + 1)
     }
 
     /// Elements of a packed panel, with its header.
     fn panel(&self, depth: &Range<usize>) -> usize {
-        HEADER + packed(self.parts, depth.len())
+        HEADER + packed(PARTS, depth.len())
     }
 
     #[inline(always)]
@@ -201,7 +193,7 @@ impl<'a> Cut<'a> {
         let length = self.panel(depth);
         let packed = buffer.take(self.shared.panels() * length);
         crate::for_each_chunk(parallel, packed, length, &|panel, packed| {
-            self.shared.pack(self.parts, panel, depth, packed);
+            self.shared.pack(panel, depth, packed);
         });
         packed
     }
@@ -256,7 +248,7 @@ impl Product<'_> {
         OWN.with_borrow_mut(|buffer| {
             let packed = buffer.take(own.len() * length);
             for (index, packed) in own.clone().zip(packed.chunks_exact_mut(length)) {
-                cut.own.pack(cut.parts, index, &self.depth, packed);
+                cut.own.pack(index, &self.depth, packed);
             }
             let own_panels = Panels { first: own.start, length, packed };
             let shared_panels = Panels { first: 0, length, packed: self.shared };
@@ -298,8 +290,8 @@ impl Product<'_> {
         }
     }
 
-    /// Computes the sums of a square of split numbers, and meanwhile finishes the one before: a little after
-    /// each step, since the CPU looks a few hundred instructions ahead for more work of the tiles.
+    /// Computes the sums of a square of split numbers, and meanwhile finishes the one before: a part at a
+    /// time, since the CPU looks a few hundred instructions ahead for more work of the tiles.
     fn multiply(
         &self,
         registers: &Registers,
@@ -309,8 +301,8 @@ impl Product<'_> {
         sums: &mut Sums,
     ) {
         let (rows, columns) = self.sizes(square);
-        let kernel = kernel(self.cut.parts, rows, columns);
-        let step = packed(self.cut.parts, 1);
+        let kernel = kernel(PARTS, rows, columns);
+        let step = packed(PARTS, 1);
         let steps = a.len() / step;
         let parts = steps.min(INTERRUPTIONS);
         registers.clear();

@@ -11,15 +11,12 @@ use super::tiles::SIDE;
 use crate::gemm::lanes::prefetch;
 use crate::gemm::matrix::Matrix;
 use crate::gemm::pack::AVX512_TRANSPOSER;
+use crate::gemm::windows::{DEPTH, ROW};
 
-/// Steps of the depth that a tile holds.
-pub(super) const DEPTH: usize = 32;
 /// Elements of the memory of one tile, each two bfloat16 numbers.
 const TILE: usize = 256;
 /// Elements of one part of a step of a panel.
 pub(super) const PART: usize = 2 * TILE;
-/// Elements of a row of a tile.
-pub(super) const ROW: usize = 16;
 /// Lines of a tile, and elements of a vector.
 const LINES: usize = 16;
 const LANES: usize = 16;

@@ -6,9 +6,10 @@
 use std::marker::PhantomData;
 
 use crate::Isa;
+use crate::gemm::windows::PANEL;
 
 /// Rows, and columns, of a square.
-pub(super) const SIDE: usize = 32;
+pub(super) const SIDE: usize = PANEL;
 /// The sums of a square, row by row, and room for their transposition.
 #[repr(align(64))]
 pub(super) struct Sums(pub(super) [[f32; SIDE * SIDE]; 2]);

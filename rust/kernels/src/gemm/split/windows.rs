@@ -1,15 +1,15 @@
 //! Products whose left operand are the windows of a convolution, read where they are.
 
-use super::pack::{DEPTH, PART, ROW, Side, pack, split_pixels};
+use super::pack::{PART, Side, pack, split_pixels};
 use super::tiles::{Operand, Registers, SIDE, Sums, kernel};
 use crate::Isa;
 use crate::gemm::matrix::Matrix;
-use crate::gemm::windows::{self, Finish, PIECE, Splitter, Windows, split_pixels_length};
+use crate::gemm::windows::{
+    DEPTH, Finish, PARTS, PIECE, ROW, Splitter, Windows, split_pixels_length,
+};
 
-pub(in crate::gemm) const SPLITTER: Splitter<f32> = Splitter { panel, pixels, multiply };
-
-/// Parts of each number.
-const PARTS: usize = windows::PARTS;
+pub(in crate::gemm) const SPLITTER: Splitter<f32> =
+    Splitter { product: super::gemm, panel, pixels, multiply };
 
 fn panel(lines: Matrix<'_, f32>, to: &mut [f32]) -> bool {
     // SAFETY: a splitter exists only where the CPU has tiles, and so AVX-512.
