@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::parallel::Parts;
 use crate::reduce::{Sum, combine_run};
-use crate::softmax::{WORK, distance, softmax_lane};
+use crate::softmax::{ABREAST, Abreast, SHORT, WORK, distance, softmax_abreast, softmax_lane};
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
 /// A label that names no class.
@@ -57,17 +57,8 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
     loss: &mut [T],
     probability: &mut [T],
 ) -> Result<(), LabelError> {
-    per_isa! {
-        fn row<I, T: Float>(label: usize, x: &[T], dy: Option<T>, p: &mut [T]) -> T {
-            let (top, sum) = softmax_lane::<I, T>(x, p);
-            if let Some(dy) = dy {
-                let chosen = dy * (p[label] - T::ONE);
-                p.iter_mut().for_each(|p| *p = dy * *p);
-                p[label] = chosen;
-            }
-            -floored(distance(x[label], top) - sum.ln::<I>())
-        }
-    }
+    /// Short rows from so many on take less time abreast.
+    const SOME: usize = 4;
     assert_eq!(labels.len(), loss.len(), "labels and losses differ in number");
     for (index, label) in labels.iter().enumerate() {
         let label: i64 = label.cast();
@@ -75,10 +66,68 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
             return Err(LabelError { index, label, depth });
         }
     }
-    for_each_row(parallel, depth, logits, loss, probability, |index, x, p| {
-        row(isa, labels[index].cast::<i64>() as usize, x, dy, p)
+    for_each_rows(parallel, depth, logits, loss, probability, |first, x, loss, p| {
+        let labels = &labels[first..first + loss.len()];
+        if depth <= SHORT && labels.len() >= SOME {
+            sparse_short_rows(isa, depth, x, labels, dy, loss, p);
+        } else {
+            sparse_rows(isa, depth, x, labels, dy, loss, p);
+        }
     });
     Ok(())
+}
+
+per_isa! {
+    /// [`sparse_softmax_cross_entropy`] of some rows, whose labels are classes.
+    fn sparse_rows<I, T: Float, L: Label>(
+        depth: usize, x: &[T], labels: &[L], dy: Option<T>, loss: &mut [T], p: &mut [T],
+    ) {
+        let rows = x.chunks_exact(depth).zip(p.chunks_exact_mut(depth));
+        for (((x, p), label), loss) in rows.zip(labels).zip(loss) {
+            let label = label.cast::<i64>() as usize;
+            let (top, sum) = softmax_lane::<I, T>(x, p);
+            if let Some(dy) = dy {
+                let chosen = dy * (p[label] - T::ONE);
+                p.iter_mut().for_each(|p| *p = dy * *p);
+                p[label] = chosen;
+            }
+            *loss = -floored(distance(x[label], top) - sum.ln::<I>());
+        }
+    }
+}
+
+per_isa! {
+    /// [`sparse_rows`] of at most [`SHORT`] elements.
+    fn sparse_short_rows<I, T: Float, L: Label>(
+        depth: usize, x: &[T], labels: &[L], dy: Option<T>, loss: &mut [T], p: &mut [T],
+    ) {
+        let groups = x.chunks(ABREAST * depth).zip(p.chunks_mut(ABREAST * depth));
+        for (((x, p), labels), loss) in
+            groups.zip(labels.chunks(ABREAST)).zip(loss.chunks_mut(ABREAST))
+        {
+            let label = |lane: usize| labels[lane].cast::<i64>() as usize;
+            let mut rows = Abreast::new(depth, x);
+            let columns = rows.columns(depth);
+            // At first the logits of the labels.
+            let mut losses = [T::ZERO; ABREAST];
+            for (lane, chosen) in losses.iter_mut().enumerate().take(labels.len()) {
+                *chosen = columns[label(lane)][lane];
+            }
+            let (top, sum) = softmax_abreast::<I, T>(columns);
+            for ((x, &top), &sum) in losses.iter_mut().zip(&top).zip(&sum) {
+                *x = -floored(distance(*x, top) - sum.ln::<I>());
+            }
+            loss.copy_from_slice(&losses[..loss.len()]);
+            if let Some(dy) = dy {
+                for lane in 0..labels.len() {
+                    let chosen = &mut columns[label(lane)][lane];
+                    *chosen -= T::ONE;
+                }
+                columns.as_flattened_mut().iter_mut().for_each(|p| *p = dy * *p);
+            }
+            rows.write(depth, p);
+        }
+    }
 }
 
 /// The gradient of [`sparse_softmax_cross_entropy`] to the logits:
@@ -190,17 +239,32 @@ fn for_each_row<T: Float>(
     probability: &mut [T],
     task: impl Fn(usize, &[T], &mut [T]) -> T + Sync,
 ) {
+    for_each_rows(parallel, depth, logits, loss, probability, |first, x, loss, p| {
+        for (position, loss) in loss.iter_mut().enumerate() {
+            let row = position * depth..(position + 1) * depth;
+            *loss = task(first + position, &x[row.clone()], &mut p[row]);
+        }
+    });
+}
+
+/// Runs `task(first row, logits, loss, probability)` on some rows at a time.
+fn for_each_rows<T: Float>(
+    parallel: &dyn Parallel,
+    depth: usize,
+    logits: &[T],
+    loss: &mut [T],
+    probability: &mut [T],
+    task: impl Fn(usize, &[T], &mut [T], &mut [T]) + Sync,
+) {
     assert_eq!(logits.len(), loss.len() * depth, "logits do not have `depth` numbers per row");
     assert_eq!(probability.len(), logits.len(), "probabilities and logits differ in number");
     let rows_per_task = (WORK / depth.max(1)).max(1);
     let parts = Parts::new(probability);
     for_each_chunk(parallel, loss, rows_per_task, &|chunk, loss| {
-        for (position, loss) in loss.iter_mut().enumerate() {
-            let row = chunk * rows_per_task + position;
-            // SAFETY: rows do not overlap, and `Parallel` runs each chunk once.
-            let probability = unsafe { parts.range(row * depth, depth) };
-            *loss = task(row, &logits[row * depth..(row + 1) * depth], probability);
-        }
+        let (first, count) = (chunk * rows_per_task, loss.len());
+        // SAFETY: chunks do not overlap, and `Parallel` runs each one once.
+        let probability = unsafe { parts.range(first * depth, count * depth) };
+        task(first, &logits[first * depth..(first + count) * depth], loss, probability);
     });
 }
 

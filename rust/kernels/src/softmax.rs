@@ -4,7 +4,7 @@
 
 use crate::isa::Instructions;
 use crate::parallel::Parts;
-use crate::reduce::{Max, Sum, combine_run};
+use crate::reduce::{Combine, Max, Sum, combine_run};
 use crate::{Float, Isa, Parallel};
 
 /// Elements per task.
@@ -65,6 +65,71 @@ fn apply<T: Float>(y: &mut [T], f: impl Fn(T) -> T) {
         chunk.iter_mut().for_each(|y| *y = f(*y));
         rest.copy_from_slice(&chunk[..rest.len()]);
     }
+}
+
+/// Rows that are computed abreast, each in a lane of its own, where they are short.
+pub(crate) const ABREAST: usize = 16;
+/// The longest of short rows. One alone would fill few lanes, and each of its steps waits for the last.
+pub(crate) const SHORT: usize = 32;
+
+/// Short rows abreast: `self[column][row]`.
+pub(crate) struct Abreast<T>([[T; ABREAST]; SHORT]);
+
+impl<T: Float> Abreast<T> {
+    /// One to [`ABREAST`] rows of `depth` elements; the lanes that are left hold the last one too.
+    #[inline(always)]
+    pub(crate) fn new(depth: usize, rows: &[T]) -> Self {
+        let mut columns = [[T::ZERO; ABREAST]; SHORT];
+        let last = rows.len() / depth - 1;
+        for lane in 0..ABREAST {
+            let row = &rows[lane.min(last) * depth..][..depth];
+            for (column, &x) in columns.iter_mut().zip(row) {
+                column[lane] = x;
+            }
+        }
+        Self(columns)
+    }
+
+    /// The columns of rows of `depth` elements.
+    #[inline(always)]
+    pub(crate) fn columns(&mut self, depth: usize) -> &mut [[T; ABREAST]] {
+        &mut self.0[..depth]
+    }
+
+    /// Writes the rows.
+    #[inline(always)]
+    pub(crate) fn write(&self, depth: usize, rows: &mut [T]) {
+        for (lane, row) in rows.chunks_exact_mut(depth).enumerate() {
+            for (x, column) in row.iter_mut().zip(&self.0) {
+                *x = column[lane];
+            }
+        }
+    }
+}
+
+/// [`softmax_lane`] of rows abreast, in place.
+#[inline(always)]
+pub(crate) fn softmax_abreast<I: Instructions, T: Float>(
+    columns: &mut [[T; ABREAST]],
+) -> ([T; ABREAST], [T; ABREAST]) {
+    let (mut top, mut sum) = ([Max::identity(); ABREAST], [T::ZERO; ABREAST]);
+    for column in &*columns {
+        for (top, &x) in top.iter_mut().zip(column) {
+            *top = Max::combine(*top, x);
+        }
+    }
+    for column in &mut *columns {
+        for ((x, &top), sum) in column.iter_mut().zip(&top).zip(&mut sum) {
+            *x = distance(*x, top).exp::<I>();
+            *sum = sum.plus(*x);
+        }
+    }
+    for column in columns {
+        for (x, &sum) in column.iter_mut().zip(&sum) {
+            *x = *x / sum;
+        }
+    }
+    (top, sum)
 }
 
 /// `output = input - log(sum(exp(input)))`.
