@@ -12,14 +12,14 @@ use std::ops::Range;
 use super::cut::Cut;
 use super::epilogue::{Epilogue, finish};
 use super::matrix::{Block, Matrix, MatrixMut};
-use super::microkernel::{Ahead, Kernel, Tile, sizes};
-use super::pack::{Buffer, LINE, pack_columns, pack_steps};
+use super::microkernel::{Ahead, Tile, sizes};
+use super::pack::{Buffer, pack_columns, pack_steps};
 use crate::parallel::Parts;
 use crate::{Float, Isa, Parallel};
 
 thread_local! {
     // Memory from the allocator would be given back to the system and fetched again each time.
-    /// Where a thread packs its panel of `b`; at most 256 KiB, since a panel is not deeper than a
+    /// Where a thread packs its panel of `b`; at most 128 KiB, since a panel is not deeper than a
     /// block of the depth.
     static PANEL: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
     /// Where the rows of `a` are packed, for all tasks.
@@ -91,26 +91,18 @@ struct Product<'a, T> {
 
 /// Rows of `a` in a block of the depth, as the kernels read them.
 struct Rows<T> {
-    /// The groups that they are, and the first row.
-    groups: Range<usize>,
-    first: usize,
     data: *const T,
     /// The distances of rows and of steps.
     row: usize,
     step: usize,
-    /// Packed ones: the distance of groups.
+    /// The distance of packed groups.
     packed: Option<usize>,
 }
 
 impl<T> Rows<T> {
-    /// Where a group begins, whose first row is given.
-    fn group(&self, group: usize, row: usize) -> *const T {
-        assert!(self.groups.contains(&group), "a group of other rows");
-        let offset = match self.packed {
-            Some(distance) => (group - self.groups.start) * distance,
-            None => (row - self.first) * self.row,
-        };
-        self.data.wrapping_add(offset)
+    /// The distance from the first row of a group of so many to that of the next.
+    fn group(&self, rows: usize) -> usize {
+        self.packed.unwrap_or(rows * self.row)
     }
 }
 
@@ -118,11 +110,10 @@ impl<T> Rows<T> {
 struct Panel<T> {
     column: usize,
     columns: usize,
+    depth: usize,
     a: Rows<T>,
     b: *const T,
     b_step: usize,
-    /// For the smaller groups of rows, and for the larger ones.
-    kernels: [Kernel<T>; 2],
     beta: T,
     is_last: bool,
 }
@@ -131,13 +122,13 @@ impl<T: Float> Product<'_, T> {
     fn task(&self, task: usize) {
         let (panels, groups) = self.cut.task(task);
         let blocks = self.cut.depth_blocks;
-        let mut places = panels.flat_map(|panel| (0..blocks).map(move |block| (panel, block)));
-        let mut place = places.next();
+        let mut turns = panels.flat_map(|panel| (0..blocks).map(move |block| (panel, block)));
+        let mut next = turns.next();
         let mut fetched = false;
         PANEL.with_borrow_mut(|buffer| {
-            while let Some((panel, block)) = place {
-                place = places.next();
-                self.panel((panel, block), place, groups.clone(), fetched, buffer);
+            while let Some(panel) = next {
+                next = turns.next();
+                self.panel(panel, next, groups.clone(), fetched, buffer);
                 fetched = true;
             }
         });
@@ -166,93 +157,106 @@ impl<T: Float> Product<'_, T> {
             (part.data().as_ptr(), part.row_stride())
         };
         let a = self.rows(&groups, (start, depth));
-        let kernel = |rows| T::kernel(self.isa, rows, columns > cut.sizes.lanes, a.row == 1);
-        let kernels = cut.group_sizes().map(kernel);
         let beta = if block == 0 { self.beta } else { T::ONE };
         let is_last = block + 1 == cut.depth_blocks;
-        let panel = Panel { column, columns, a, b, b_step, kernels, beta, is_last };
-        let mut lines = next.map(|next| cut.lines(self.b, next, groups.len()));
+        let panel = Panel { column, columns, depth, a, b, b_step, beta, is_last };
+        self.tiles(&panel, groups, next, fetched);
+    }
+
+    /// Computes a panel tile by tile.
+    fn tiles(
+        &self,
+        panel: &Panel<T>,
+        groups: Range<usize>,
+        next: Option<(usize, usize)>,
+        fetched: bool,
+    ) {
+        let &Panel { column, columns, depth, ref a, .. } = panel;
+        let cut = self.cut;
+        let kernel = |rows| T::kernel(self.isa, rows, columns > cut.sizes.lanes, a.row == 1);
+        let (sizes, kernels) = (cut.group_sizes(), cut.group_sizes().map(kernel));
+        // Else a tile has too few steps to ask for all rows of the next one.
+        let fetches = depth >= cut.sizes.rows;
+        let (mut row, all_rows) = cut.all_rows(&groups);
+        let mut coming =
+            next.map(|next| (self.tile(row, next.0), cut.places(self.b, next, groups.len())));
         let mut ahead = Ahead::new();
+        let mut tile = Tile {
+            a: a.data,
+            a_row: a.row,
+            a_step: a.step,
+            stretches: &0,
+            stretch_count: 1,
+            b: panel.b,
+            b_step: panel.b_step,
+            c: self.block((row, all_rows), panel).pointer(),
+            c_row: self.c_row,
+            columns,
+            fetched: fetched && fetches,
+            ahead: &raw const ahead,
+            alpha: self.alpha,
+            beta: panel.beta,
+        };
         for group in groups.clone() {
+            let larger = cut.is_larger(group);
+            let rows = sizes[larger];
+            let below = tile.c.wrapping_add(rows * self.c_row);
             ahead.begin(depth);
-            let following = match next {
-                _ if group + 1 < groups.end => Some((group + 1, index)),
-                Some((panel, _)) => Some((groups.start, panel)),
-                None => None,
-            };
-            if let Some((group, panel)) = following {
-                self.fetch_tile(group, panel, &mut ahead);
+            match &coming {
+                _ if !fetches => {}
+                _ if group + 1 < groups.end => ahead.add(rows, below, self.c_row),
+                Some((tile, _)) => ahead.add(cut.sizes.rows, *tile, self.c_row),
+                None => {}
             }
-            if let Some(lines) = &mut lines {
-                lines.fetch_share(&mut ahead);
+            if let Some((_, places)) = &mut coming {
+                places.fetch_share(&mut ahead);
             }
-            ahead.fill(b);
-            let fetched = (fetched || group > groups.start) && depth >= cut.tile_lines;
-            self.tile(&panel, group, fetched, &ahead);
+            ahead.fill(panel.b);
+            tile.ahead = &raw const ahead;
+            // SAFETY: the kernel is one for `isa` and so many rows. `a` is a block of `rows` x `depth`,
+            // or its packed copy; `b` has `depth` rows of a kernel's width, either in the packed copy
+            // or inside the matrix since it has as many columns; `ahead` has `depth` places; `c` is in
+            // the block of all groups' rows.
+            unsafe { kernels[larger](&tile) };
+            if panel.is_last && !matches!(self.epilogue, Epilogue::None) {
+                let epilogue = self.epilogue.block(row, column, cut.n);
+                finish(self.isa, &mut self.block((row, rows), panel), epilogue);
+            }
+            row += rows;
+            tile.a = tile.a.wrapping_add(a.group(rows));
+            tile.c = below;
+            tile.fetched = fetches;
         }
+    }
+
+    /// Some rows of a panel that this task computes.
+    fn block(&self, rows: (usize, usize), panel: &Panel<T>) -> Block<'_, T> {
+        // SAFETY: the tasks' panels and groups of rows do not overlap, `Parallel` runs each task once,
+        // and a task has one block at a time.
+        unsafe { Block::new(self.c, self.c_row, rows, (panel.column, panel.columns)) }
+    }
+
+    /// Where the tile of a panel begins whose first row is given.
+    fn tile(&self, row: usize, panel: usize) -> *const T {
+        self.c.pointer().wrapping_add(row * self.c_row + self.cut.columns(panel).0)
     }
 
     /// Some groups of rows in a block of the depth.
     fn rows(&self, groups: &Range<usize>, (start, depth): (usize, usize)) -> Rows<T> {
         let (first, rows) = self.cut.all_rows(groups);
-        let groups = groups.clone();
         match self.packed_a {
             Some(packed) => {
                 let (step, distance) =
                     (self.cut.packed_rows(), self.cut.packed_rows() * self.cut.k);
                 let packed = &packed[groups.start * distance..groups.end * distance];
                 let data = packed[start * step..].as_ptr();
-                Rows { groups, first, data, row: 1, step, packed: Some(distance) }
+                Rows { data, row: 1, step, packed: Some(distance) }
             }
             None => {
                 let a = self.a.block(first, rows, start, depth);
                 let (data, row, step) = (a.data().as_ptr(), a.row_stride(), a.column_stride());
-                Rows { groups, first, data, row, step, packed: None }
+                Rows { data, row, step, packed: None }
             }
-        }
-    }
-
-    /// Asks for the lines of a tile of the result.
-    fn fetch_tile(&self, group: usize, panel: usize, ahead: &mut Ahead<T>) {
-        let ((row, rows), (column, columns)) = (self.cut.rows(group), self.cut.columns(panel));
-        let start = self.c.pointer().wrapping_add(row * self.c_row + column);
-        let line = LINE / size_of::<T>();
-        for first in (0..columns).step_by(line) {
-            ahead.add(rows, start.wrapping_add(first), self.c_row);
-        }
-    }
-
-    /// Computes a group of a panel's rows.
-    fn tile(&self, panel: &Panel<T>, group: usize, fetched: bool, ahead: &Ahead<T>) {
-        let (row, rows) = self.cut.rows(group);
-        let columns = (panel.column, panel.columns);
-        // SAFETY: the tasks' panels and groups of rows do not overlap, and `Parallel` runs each task
-        // once.
-        let mut c = unsafe { Block::new(self.c, self.c_row, (row, rows), columns) };
-        let tile = Tile {
-            a: panel.a.group(group, row),
-            a_row: panel.a.row,
-            a_step: panel.a.step,
-            stretches: &0,
-            stretch_count: 1,
-            b: panel.b,
-            b_step: panel.b_step,
-            c: c.pointer(),
-            c_row: self.c_row,
-            columns: panel.columns,
-            fetched,
-            ahead,
-            alpha: self.alpha,
-            beta: panel.beta,
-        };
-        let kernel = panel.kernels[self.cut.is_larger(group)];
-        // SAFETY: the kernel is one for `isa` and so many rows. `a` is a block of `rows` x `depth`, or
-        // its packed copy; `b` has `depth` rows of a kernel's width, either in the packed copy or
-        // inside the matrix since it has as many columns; `ahead` has `depth` lines; `c` is this
-        // task's block.
-        unsafe { kernel(&tile) };
-        if panel.is_last {
-            finish(self.isa, &mut c, self.epilogue.block(row, panel.column, self.cut.n));
         }
     }
 }

@@ -8,8 +8,9 @@ use super::pack::LINE;
 use crate::Float;
 
 /// The longest stretch of the depth that is summed before it is added to the result: rounding errors
-/// grow with the length of a sum, and a stretch of `b`'s panel stays in the cache.
-const DEPTH: usize = 256;
+/// grow with the length of a sum, and a stretch of `b`'s panel stays in the second cache. It need not fit
+/// into the first: each row of it is used for as many multiplications as a tile has rows.
+const DEPTH: usize = 1024;
 /// About the multiplications of a task, so that handing it to a thread pays.
 const TASK_WORK: usize = 128 * 1024;
 /// Panels, or groups of rows, that make a copy of the other operand pay.
@@ -41,8 +42,6 @@ pub(super) struct Cut {
     pub(super) depth_blocks: usize,
     pub(super) pack_a: bool,
     pub(super) pack_b: bool,
-    /// Cache lines of a tile of the result.
-    pub(super) tile_lines: usize,
 }
 
 impl Cut {
@@ -82,7 +81,6 @@ impl Cut {
             depth_blocks: k.div_ceil(DEPTH),
             pack_a: !adjacent(a.column_stride()) && (!adjacent(a.row_stride()) || spread),
             pack_b: !adjacent(b.column_stride()) || row_groups >= REUSE && !by_rows,
-            tile_lines: sizes.rows * (width * size_of::<T>()).div_ceil(LINE),
         }
     }
 
@@ -142,21 +140,21 @@ impl Cut {
         (boundary(block), boundary(block + 1) - boundary(block))
     }
 
-    /// The lines of a panel of `b` in a block of the depth, to be asked for in so many shares.
-    pub(super) fn lines<T: Float>(
+    /// The places of a panel of `b` in a block of the depth, to be asked for in so many shares.
+    pub(super) fn places<T: Float>(
         &self,
         b: Matrix<T>,
         (panel, block): (usize, usize),
         shares: usize,
-    ) -> Lines<T> {
+    ) -> Places<T> {
         let (column, columns) = self.columns(panel);
         let (start, depth) = self.depth(block);
         let part = b.block(start, depth, column, columns);
         let part = if b.column_stride() == 1 { part } else { part.transposed() };
-        let (rows, line) = (part.rows(), LINE / size_of::<T>());
-        let lines = part.columns().div_ceil(line);
+        let (rows, width) = (part.rows(), WIDE * self.sizes.lanes);
+        let left = part.columns().div_ceil(width);
         let (next, stride) = (part.data().as_ptr(), part.row_stride());
-        Lines { next, row: 0, rows, stride, lines, share: (rows * lines).div_ceil(shares) }
+        Places { next, row: 0, rows, stride, width, left, share: (rows * left).div_ceil(shares) }
     }
 }
 
@@ -186,31 +184,32 @@ fn cut_by_rows<T: Float>(
         && panels >= ENOUGH_PANELS
 }
 
-/// The cache lines of a matrix: the first ones of all rows, then the second ones.
-pub(super) struct Lines<T> {
-    /// The first row's line of those that are asked for now.
+/// A matrix in places as wide as a tile: the first ones of all rows, then the second ones.
+pub(super) struct Places<T> {
+    /// The first row's place of those that are asked for now.
     next: *const T,
     row: usize,
     rows: usize,
     stride: usize,
-    /// Lines of a row that are not asked for yet.
-    lines: usize,
+    width: usize,
+    /// Places of a row that are not asked for yet.
+    left: usize,
     share: usize,
 }
 
-impl<T: Float> Lines<T> {
-    /// Asks for the next share of the lines.
+impl<T: Float> Places<T> {
+    /// Asks for the next share of the places.
     pub(super) fn fetch_share(&mut self, ahead: &mut Ahead<T>) {
-        let mut left = self.share;
-        while left > 0 && self.lines > 0 {
-            let count = left.min(self.rows - self.row);
+        let mut share = self.share;
+        while share > 0 && self.left > 0 {
+            let count = share.min(self.rows - self.row);
             ahead.add(count, self.next.wrapping_add(self.row * self.stride), self.stride);
-            left -= count;
+            share -= count;
             self.row += count;
             if self.row == self.rows {
                 self.row = 0;
-                self.lines -= 1;
-                self.next = self.next.wrapping_add(LINE / size_of::<T>());
+                self.left -= 1;
+                self.next = self.next.wrapping_add(self.width);
             }
         }
     }

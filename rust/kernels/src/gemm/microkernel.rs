@@ -37,52 +37,53 @@ pub struct Tile<T> {
     pub(super) beta: T,
 }
 
-/// The most walks along cache lines during a stretch.
+/// The most walks along places during a stretch.
 const WALKS: usize = 6;
 
-/// Cache lines to ask for during a stretch, one with each step: a core can wait for few at a time.
+/// Places to ask for during a stretch, one with each step: a core can wait for few at a time. A place is
+/// as many vectors as the kernel is wide.
 pub(super) struct Ahead<T> {
     walks: [Walk<T>; WALKS],
     count: usize,
     left: usize,
 }
 
-/// So many lines, `step` elements from one to the next, at any address.
+/// So many places, `step` elements from one to the next, at any address.
 #[derive(Clone, Copy)]
 struct Walk<T> {
-    lines: usize,
+    places: usize,
     start: *const T,
     step: usize,
 }
 
 impl<T: Copy> Ahead<T> {
     pub(super) fn new() -> Self {
-        let none = Walk { lines: 0, start: std::ptr::null(), step: 0 };
+        let none = Walk { places: 0, start: std::ptr::null(), step: 0 };
         Ahead { walks: [none; WALKS], count: 0, left: 0 }
     }
 
-    /// Forgets all and has room for a line with each of `depth` steps.
+    /// Forgets all and has room for a place with each of `depth` steps.
     #[inline(always)]
     pub(super) fn begin(&mut self, depth: usize) {
         (self.count, self.left) = (0, depth);
     }
 
-    /// Asks for lines, as far as there is room.
+    /// Asks for places, as far as there is room.
     #[inline(always)]
-    pub(super) fn add(&mut self, lines: usize, start: *const T, step: usize) {
-        let lines = lines.min(self.left);
-        if lines > 0 && self.count + 1 < WALKS {
-            self.walks[self.count] = Walk { lines, start, step };
+    pub(super) fn add(&mut self, places: usize, start: *const T, step: usize) {
+        let places = places.min(self.left);
+        if places > 0 && self.count + 1 < WALKS {
+            self.walks[self.count] = Walk { places, start, step };
             self.count += 1;
-            self.left -= lines;
+            self.left -= places;
         }
     }
 
-    /// With the steps that are left nothing new is asked for, but this line.
+    /// With the steps that are left nothing new is asked for, but this place.
     #[inline(always)]
-    pub(super) fn fill(&mut self, line: *const T) {
+    pub(super) fn fill(&mut self, place: *const T) {
         if self.left > 0 {
-            self.walks[self.count] = Walk { lines: self.left, start: line, step: 0 };
+            self.walks[self.count] = Walk { places: self.left, start: place, step: 0 };
             self.count += 1;
             self.left = 0;
         }
@@ -96,7 +97,7 @@ const STEPS_AHEAD: usize = 8;
 ///
 /// # Safety
 /// The CPU has the instructions of the [`Isa`] that the kernel was chosen for. There are
-/// `stretch_count` stretches, of as many steps as `ahead` has lines: their `depth`. For each of the
+/// `stretch_count` stretches, of as many steps as `ahead` has places: their `depth`. For each of the
 /// kernel's rows `r`, each stretch `s`, each step `p < depth`, and each column `j`: `a + stretches[s] + r * a_row + p * a_step` and
 /// `b + (s * depth + p) * b_step + j` can be read for every `j` of the kernel's full width, and
 /// `c + r * c_row + j` can be read and written by this call alone for every `j < columns`;
@@ -302,8 +303,8 @@ where
             let mut rows: [*const T; SPANS] =
                 std::array::from_fn(|span| start.wrapping_add(span * SPAN * a_row));
             for &walk in walks {
-                let Walk { lines, mut start, step } = walk;
-                for _ in 0..lines {
+                let Walk { places, mut start, step } = walk;
+                for _ in 0..places {
                     let vectors: [V; NV] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
                     each_row!(row < MR => {
                         let (span, place) = match ADJACENT {
@@ -319,7 +320,9 @@ where
                         *row = in_register(row.wrapping_add(tile.a_step));
                     }
                     b = b.wrapping_add(tile.b_step);
-                    prefetch(start);
+                    for v in 0..NV {
+                        prefetch(start.wrapping_add(v * V::LANES));
+                    }
                     start = start.wrapping_add(step);
                     if ADJACENT {
                         prefetch(rows[0].wrapping_add(STEPS_AHEAD * tile.a_step));

@@ -73,13 +73,19 @@ per_isa! {
     /// [`pack_steps`] where rows lie side by side: whole vectors are copied, of which the last
     /// elements are not needed, but where they would lie outside the matrix.
     fn copy_steps<I, T: Float; const WIDTH: usize>(a: Matrix<T>, packed: &mut [T]) {
-        let rows = a.rows();
-        for (step, packed) in packed.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-            let from = &a.data()[step * a.column_stride()..];
-            match from.first_chunk::<WIDTH>() {
-                Some(from) => *packed = *from,
-                None => packed[..rows].copy_from_slice(&from[..rows]),
-            }
+        let (from, stride) = (a.data(), a.column_stride());
+        let packed = packed.as_chunks_mut::<WIDTH>().0;
+        let whole = match from.len().checked_sub(WIDTH) {
+            Some(last) => packed.len().min(last / stride.max(1) + 1),
+            None => 0,
+        };
+        // Apart from the rest: of one loop for both the compiler would make calls for each step.
+        let (whole_steps, rest) = packed.split_at_mut(whole);
+        for (step, packed) in whole_steps.iter_mut().enumerate() {
+            packed.copy_from_slice(&from[step * stride..][..WIDTH]);
+        }
+        for (step, packed) in rest.iter_mut().enumerate() {
+            packed[..a.rows()].copy_from_slice(&from[(whole + step) * stride..][..a.rows()]);
         }
     }
 }
