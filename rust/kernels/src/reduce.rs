@@ -241,11 +241,8 @@ impl View {
                 // SAFETY: tiles do not overlap, and `Parallel` runs each task once.
                 let output = unsafe { parts.range(row * self.inner + column, width) };
                 let base = self.kept.offset(outer) + column;
-                let row = |part: usize| {
-                    let start = base + self.reduced.offset(part);
-                    &input[start..start + width]
-                };
-                reduce_rows::<T, C>(isa, &row, segment_parts(segment), output);
+                let start = |part: usize| base + self.reduced.offset(part);
+                reduce_rows::<T, C>(isa, input, &start, segment_parts(segment), output);
             });
         }
     }
@@ -283,31 +280,71 @@ fn pairwise<T: Copy>(
     combine(left, pairwise(middle..parts.end, value, combine))
 }
 
-/// Combines rows element by element, as a balanced tree of groups of [`LEAF`].
-fn reduce_rows<'a, T: Element, C: Combine>(
+/// Combines rows of `input` element by element, as a balanced tree of groups of [`LEAF`].
+fn reduce_rows<T: Element, C: Combine>(
     isa: Isa,
-    row: &dyn Fn(usize) -> &'a [T],
+    input: &[T],
+    start: &dyn Fn(usize) -> usize,
     rows: std::ops::Range<usize>,
     output: &mut [T],
 ) {
     if rows.len() <= LEAF {
-        output.copy_from_slice(row(rows.start));
-        for index in rows.start + 1..rows.end {
-            combine_rows::<T, C>(isa, output, row(index));
-        }
-        return;
+        let mut starts = [0; LEAF];
+        let starts = &mut starts[..rows.len()];
+        starts.iter_mut().zip(rows).for_each(|(to, row)| *to = start(row));
+        return combine_rows::<T, C>(isa, input, starts, output);
     }
     let middle = rows.start + rows.len() / 2;
-    reduce_rows::<T, C>(isa, row, rows.start..middle, output);
+    reduce_rows::<T, C>(isa, input, start, rows.start..middle, output);
     let mut other = [T::ZERO; TILE];
     let other = &mut other[..output.len()];
-    reduce_rows::<T, C>(isa, row, middle..rows.end, other);
-    combine_rows::<T, C>(isa, output, other);
+    reduce_rows::<T, C>(isa, input, start, middle..rows.end, other);
+    combine_arrays::<T, C>(isa, output, other);
 }
 
 per_isa! {
-    fn combine_rows<I, T: Element, C: Combine>(output: &mut [T], row: &[T]) {
-        for (output, &value) in output.iter_mut().zip(row) {
+    /// Combines the rows that begin at `starts`, one after another.
+    fn combine_rows<I, T: Element, C: Combine>(input: &[T], starts: &[usize], output: &mut [T]) {
+        let (wide, rest) = output.as_chunks_mut::<64>();
+        let (narrow, rest) = rest.as_chunks_mut::<16>();
+        let mut column = 0;
+        for output in wide {
+            combine_columns::<T, C, 64>(input, starts, column, output);
+            column += 64;
+        }
+        for output in narrow {
+            combine_columns::<T, C, 16>(input, starts, column, output);
+            column += 16;
+        }
+        for (position, output) in rest.iter_mut().enumerate() {
+            let values = starts.iter().map(|start| input[start + column + position]);
+            *output = values.reduce(C::combine).unwrap_or(C::identity());
+        }
+    }
+}
+
+/// [`combine_rows`] of so many columns, which stay in registers.
+#[inline(always)]
+fn combine_columns<T: Element, C: Combine, const COLUMNS: usize>(
+    input: &[T],
+    starts: &[usize],
+    column: usize,
+    output: &mut [T; COLUMNS],
+) {
+    let Some((first, others)) = starts.split_first() else { return };
+    let mut sums = [T::ZERO; COLUMNS];
+    sums.copy_from_slice(&input[first + column..][..COLUMNS]);
+    for start in others {
+        for (sum, &value) in sums.iter_mut().zip(&input[start + column..][..COLUMNS]) {
+            *sum = C::combine(*sum, value);
+        }
+    }
+    *output = sums;
+}
+
+per_isa! {
+    fn combine_arrays<I, T: Element, C: Combine>(output: &mut [T], other: &[T]) {
+        for (output, &value) in output.iter_mut().zip(other) {
             *output = C::combine(*output, value);
         }
     }

@@ -21,12 +21,17 @@ pub(crate) fn contiguous_strides(shape: &[usize]) -> Sizes {
 
 /// Where the element at `linear` (its position in C order) lies in an array of these strides.
 pub(crate) fn offset(mut linear: usize, shape: &[usize], strides: &[usize]) -> usize {
+    let (Some((_, shape)), Some((outermost, strides))) =
+        (shape.split_first(), strides.split_first())
+    else {
+        return 0;
+    };
     let mut offset = 0;
     for (size, stride) in shape.iter().zip(strides).rev() {
         offset += linear % size * stride;
         linear /= size;
     }
-    offset
+    offset + linear * outermost
 }
 
 /// One past the highest offset that an array of this shape and these strides touches.
