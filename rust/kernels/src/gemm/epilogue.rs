@@ -95,32 +95,31 @@ per_isa! {
     }
 }
 
-/// `c = f(c, other)` for each element; rows of `other` are `stride` apart. Rows are short, and of a known
-/// length they need no loop.
+/// `c = f(c, other)` for each element; rows of `other` are `stride` apart.
 #[inline(always)]
 fn each<T: Float>(c: &mut Block<T>, other: &[T], stride: usize, f: impl Fn(T, T) -> T) {
-    const LENGTH: usize = 16;
-    let columns = c.columns();
-    let whole = columns / LENGTH * LENGTH;
-    for first in (0..whole).step_by(LENGTH) {
-        for row in 0..c.rows() {
-            let other = &other[row * stride + first..];
-            if let (Some(c), Some(other)) =
-                (c.row(row)[first..].first_chunk_mut::<LENGTH>(), other.first_chunk::<LENGTH>())
-            {
-                // Copies: all is read before anything is written, or the compiler makes no vectors.
-                let (mut values, other) = (*c, *other);
-                values.iter_mut().zip(other).for_each(|(c, other)| *c = f(*c, other));
-                *c = values;
-            }
+    for row in 0..c.rows() {
+        let c = c.row(row);
+        let other = &other[row * stride..][..c.len()];
+        // Rows are short, and of a known length they need no loop.
+        match c.len() {
+            32 => each_of::<T, 32>(c, other, &f),
+            _ => each_of::<T, 16>(c, other, &f),
         }
     }
-    if whole < columns {
-        for row in 0..c.rows() {
-            let other = &other[row * stride + whole..];
-            c.row(row)[whole..].iter_mut().zip(other).for_each(|(c, &other)| *c = f(*c, other));
-        }
+}
+
+#[inline(always)]
+fn each_of<T: Float, const LENGTH: usize>(c: &mut [T], other: &[T], f: impl Fn(T, T) -> T) {
+    let (whole, rest) = c.as_chunks_mut::<LENGTH>();
+    let (other, other_rest) = other.as_chunks::<LENGTH>();
+    for (c, other) in whole.iter_mut().zip(other) {
+        // Copies: all is read before anything is written, or the compiler makes no vectors.
+        let (mut values, other) = (*c, *other);
+        values.iter_mut().zip(other).for_each(|(c, other)| *c = f(*c, other));
+        *c = values;
     }
+    rest.iter_mut().zip(other_rest).for_each(|(c, &other)| *c = f(*c, other));
 }
 
 /// The greater of `value` and 0; NaN stays NaN.
