@@ -112,18 +112,31 @@ impl<T: Float> Abreast<T> {
 pub(crate) fn softmax_abreast<I: Instructions, T: Float>(
     columns: &mut [[T; ABREAST]],
 ) -> ([T; ABREAST], [T; ABREAST]) {
-    let (mut top, mut sum) = ([Max::identity(); ABREAST], [T::ZERO; ABREAST]);
+    let mut top = [Max::identity(); ABREAST];
     for column in &*columns {
         for (top, &x) in top.iter_mut().zip(column) {
             *top = Max::combine(*top, x);
         }
     }
-    for column in &mut *columns {
-        for ((x, &top), sum) in column.iter_mut().zip(&top).zip(&mut sum) {
+    let mut sums = [[T::ZERO; ABREAST]; SHORT];
+    for (column, sums) in columns.iter_mut().zip(&mut sums) {
+        for ((x, &top), sum) in column.iter_mut().zip(&top).zip(sums) {
             *x = distance(*x, top).exp::<I>();
-            *sum = sum.plus(*x);
+            *sum = *x;
         }
     }
+    // In the order of `combine_run`, so that a row's bits do not depend on how many there are.
+    let mut width = columns.len().next_power_of_two();
+    while width > 1 {
+        width /= 2;
+        let (sums, others) = sums.split_at_mut(width);
+        for (sums, others) in sums.iter_mut().zip(others) {
+            for (sum, &other) in sums.iter_mut().zip(&*others) {
+                *sum = sum.plus(other);
+            }
+        }
+    }
+    let [sum, ..] = sums;
     for column in columns {
         for (x, &sum) in column.iter_mut().zip(&sum) {
             *x = *x / sum;

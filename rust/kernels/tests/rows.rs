@@ -153,7 +153,10 @@ proptest! {
             if sparse {
                 on_every_isa(
                     |isa, parallel| in_one_pass(isa, parallel, depth, &logits, &labels),
-                    |isa, got| assert_eq!(got, in_two_passes(isa, depth, &logits, &labels)),
+                    |isa, got| {
+                        assert_eq!(got, in_two_passes(isa, depth, &logits, &labels));
+                        assert_eq!(got, row_by_row(isa, depth, &logits, &labels));
+                    },
                 );
             }
         }
@@ -184,6 +187,13 @@ fn in_two_passes(isa: Isa, depth: usize, logits: &[f32], labels: &[i32]) -> (Vec
     let (dy, mut dx) = (vec![DY; labels.len()], vec![f32::NAN; logits.len()]);
     sparse_softmax_cross_entropy_gradient(isa, &Serial, depth, &p, labels, &dy, &mut dx);
     (loss, dx)
+}
+
+fn row_by_row(isa: Isa, depth: usize, logits: &[f32], labels: &[i32]) -> (Vec<f32>, Vec<f32>) {
+    let rows = logits.chunks(depth).zip(labels.chunks(1));
+    let rows = rows.map(|(logits, label)| in_one_pass(isa, &Serial, depth, logits, label));
+    let (losses, dx): (Vec<_>, Vec<_>) = rows.unzip();
+    (losses.concat(), dx.concat())
 }
 
 #[test]

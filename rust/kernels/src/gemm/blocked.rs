@@ -19,7 +19,7 @@ use crate::{Float, Isa, Parallel};
 
 thread_local! {
     // Memory from the allocator would be given back to the system and fetched again each time.
-    /// Where a thread packs its panel of `b`; at most 128 KiB, since a panel is not deeper than a
+    /// Where a thread packs its panel of `b`; at most 80 KiB, since a panel is not deeper than a
     /// block of the depth.
     static PANEL: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
     /// Where the rows of `a` are packed, for all tasks.

@@ -8,9 +8,9 @@ use super::pack::LINE;
 use crate::Float;
 
 /// The longest stretch of the depth that is summed before it is added to the result: rounding errors
-/// grow with the length of a sum, and a stretch of `b`'s panel stays in the second cache. It need not fit
-/// into the first: each row of it is used for as many multiplications as a tile has rows.
-const DEPTH: usize = 1024;
+/// grow with the length of a sum, and so much of `b`'s panel stays in the second cache. It need not fit
+/// into the first: a tile uses each row of it for as many multiplications as it has rows.
+const DEPTH: usize = 640;
 /// About the multiplications of a task, so that handing it to a thread pays.
 const TASK_WORK: usize = 128 * 1024;
 /// Panels, or groups of rows, that make a copy of the other operand pay.
