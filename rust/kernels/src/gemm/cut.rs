@@ -19,6 +19,8 @@ const REUSE: usize = 4;
 const PAGE: usize = 4096;
 /// Panels that are enough for all threads; fewer are cut into groups of rows too.
 const ENOUGH_PANELS: usize = 8;
+/// Tasks of whole panels, at most: within one the next panel is asked for while one is computed.
+const PANEL_TASKS: usize = 32;
 /// What an element of the result costs besides its multiplications, in those.
 const ELEMENT_WORK: usize = 32;
 /// Tasks of a product that is cut by its rows, at most.
@@ -62,7 +64,7 @@ impl Cut {
         };
         let panel_parts = match row_parts {
             _ if by_rows => 1,
-            1 => tasks.min(panels),
+            1 => tasks.min(panels).min(PANEL_TASKS),
             _ => panels,
         };
         let adjacent = |stride: usize| stride == 1;
