@@ -305,20 +305,23 @@ fn reduce_rows<T: Element, C: Combine>(
 per_isa! {
     /// Combines the rows that begin at `starts`, one after another.
     fn combine_rows<I, T: Element, C: Combine>(input: &[T], starts: &[usize], output: &mut [T]) {
+        let Some((&first, others)) = starts.split_first() else {
+            return output.fill(C::identity());
+        };
         let (wide, rest) = output.as_chunks_mut::<64>();
         let (narrow, rest) = rest.as_chunks_mut::<16>();
         let mut column = 0;
         for output in wide {
-            combine_columns::<T, C, 64>(input, starts, column, output);
+            combine_columns::<T, C, 64>(&input[column..], first, others, output);
             column += 64;
         }
         for output in narrow {
-            combine_columns::<T, C, 16>(input, starts, column, output);
+            combine_columns::<T, C, 16>(&input[column..], first, others, output);
             column += 16;
         }
-        for (position, output) in rest.iter_mut().enumerate() {
-            let values = starts.iter().map(|start| input[start + column + position]);
-            *output = values.reduce(C::combine).unwrap_or(C::identity());
+        for (output, column) in rest.iter_mut().zip(column..) {
+            let values = others.iter().map(|start| input[start + column]);
+            *output = values.fold(input[first + column], C::combine);
         }
     }
 }
@@ -327,15 +330,14 @@ per_isa! {
 #[inline(always)]
 fn combine_columns<T: Element, C: Combine, const COLUMNS: usize>(
     input: &[T],
-    starts: &[usize],
-    column: usize,
+    first: usize,
+    others: &[usize],
     output: &mut [T; COLUMNS],
 ) {
-    let Some((first, others)) = starts.split_first() else { return };
     let mut sums = [T::ZERO; COLUMNS];
-    sums.copy_from_slice(&input[first + column..][..COLUMNS]);
-    for start in others {
-        for (sum, &value) in sums.iter_mut().zip(&input[start + column..][..COLUMNS]) {
+    sums.copy_from_slice(&input[first..][..COLUMNS]);
+    for &start in others {
+        for (sum, &value) in sums.iter_mut().zip(&input[start..][..COLUMNS]) {
             *sum = C::combine(*sum, value);
         }
     }

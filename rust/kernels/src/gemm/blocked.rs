@@ -218,7 +218,7 @@ impl<T: Float> Product<'_, T> {
             // or inside the matrix since it has as many columns; `ahead` has `depth` places; `c` is in
             // the block of all groups' rows.
             unsafe { kernels[larger](&tile) };
-            if panel.is_last && !matches!(self.epilogue, Epilogue::None) {
+            if panel.is_last {
                 let epilogue = self.epilogue.block(row, column, cut.n);
                 finish(self.isa, &mut self.block((row, rows), panel), epilogue);
             }
