@@ -172,6 +172,9 @@ fn the_shapes_of_training_are_within_the_bound() {
         (300, 1, 2500, Layout::Transposed, Layout::RowMajor),
         (1, 300, 2500, Layout::RowMajor, Layout::RowMajor),
         (130, 70, 2048, Layout::RowMajor, Layout::RowMajor),
+        // Rows that would drive one another out of the cache are copied apart.
+        (37, 200, 1024, Layout::RowMajor, Layout::Transposed),
+        (37, 200, 2048, Layout::RowMajor, Layout::RowMajor),
     ] {
         let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, 0, 7);
         let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };

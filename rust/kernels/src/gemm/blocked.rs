@@ -13,7 +13,7 @@ use super::cut::Cut;
 use super::epilogue::{Epilogue, finish};
 use super::matrix::{Block, Matrix, MatrixMut};
 use super::microkernel::{Ahead, Tile, sizes};
-use super::pack::{Buffer, pack_columns, pack_steps};
+use super::pack::{Buffer, LINE, pack_columns, pack_steps};
 use crate::parallel::Parts;
 use crate::{Float, Isa, Parallel};
 
@@ -25,6 +25,9 @@ thread_local! {
     /// Where the rows of `a` are packed, for all tasks.
     static ROWS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
 }
+
+/// Rows that a task copies.
+const SPACED_ROWS: usize = 16;
 
 /// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes.
 pub(super) fn gemm<T: Float>(
@@ -41,11 +44,14 @@ pub(super) fn gemm<T: Float>(
     let c_row = c.row_stride();
     let c = &Parts::new(c.data());
     ROWS.with_borrow_mut(|buffer| {
-        let packed_a = cut.pack_a.then(|| {
+        let (mut a, mut packed_a) = (a, None);
+        if cut.pack_a {
             let packed = buffer.take(cut.row_groups * cut.packed_rows() * cut.k);
             pack_rows(isa, parallel, &cut, a, packed);
-            &*packed
-        });
+            packed_a = Some(&*packed);
+        } else if cut.space_a {
+            a = space_rows(parallel, a, buffer);
+        }
         let product = Product { isa, cut: &cut, alpha, a, packed_a, b, beta, c, c_row, epilogue };
         parallel.for_each(cut.tasks(), &|task| product.task(task));
     });
@@ -73,6 +79,28 @@ fn pack_rows<T: Float>(
             pack_steps(isa, a.block(row, rows, 0, cut.k), width, packed);
         }
     });
+}
+
+/// Copies the rows to an odd number of cache lines from one another, so that they spread over the sets
+/// of the cache.
+fn space_rows<'a, T: Float>(
+    parallel: &dyn Parallel,
+    a: Matrix<T>,
+    buffer: &'a mut Buffer,
+) -> Matrix<'a, T> {
+    let (rows, columns) = (a.rows(), a.columns());
+    let line = LINE / size_of::<T>();
+    let stride = (columns.div_ceil(line) | 1) * line;
+    let spaced = buffer.take(rows * stride);
+    let parts = Parts::new(spaced);
+    parallel.for_each(rows.div_ceil(SPACED_ROWS), &|task| {
+        for row in task * SPACED_ROWS..rows.min((task + 1) * SPACED_ROWS) {
+            // SAFETY: rows do not overlap, and `Parallel` runs each task once.
+            let to = unsafe { parts.range(row * stride, columns) };
+            to.copy_from_slice(&a.data()[row * a.row_stride()..][..columns]);
+        }
+    });
+    Matrix::new(spaced, rows, columns, stride, 1)
 }
 
 /// A product that is being computed.

@@ -43,6 +43,8 @@ pub(super) struct Cut {
     row_parts: usize,
     pub(super) depth_blocks: usize,
     pub(super) pack_a: bool,
+    /// Whether the rows of `a` are copied to where they do not drive one another out of the cache.
+    pub(super) space_a: bool,
     pub(super) pack_b: bool,
 }
 
@@ -82,6 +84,9 @@ impl Cut {
             row_parts,
             depth_blocks: k.div_ceil(DEPTH),
             pack_a: !adjacent(a.column_stride()) && (!adjacent(a.row_stride()) || spread),
+            space_a: adjacent(a.column_stride())
+                && panels >= REUSE
+                && crowded(sizes.rows.min(m), a),
             pack_b: !adjacent(b.column_stride()) || row_groups >= REUSE && !by_rows,
         }
     }
@@ -175,15 +180,25 @@ fn cut_by_rows<T: Float>(
 ) -> bool {
     let [width, stride] = [WIDE * sizes.lanes, b.row_stride()].map(|count| count * size_of::<T>());
     let lines = width.div_ceil(LINE) + usize::from(!stride.is_multiple_of(LINE));
-    // Rows that are a power of two of lines apart, or nearly so, fall on few sets.
-    let distance = (stride + LINE / 2) / LINE;
-    let sets = CACHE_SETS >> distance.trailing_zeros().min(CACHE_SETS.ilog2());
     a.row_stride() == 1
         && b.column_stride() == 1
         && b.rows() <= DEPTH
-        && b.rows() * lines <= sets * CACHE_WAYS
+        && b.rows() * lines <= cache_sets(stride) * CACHE_WAYS
         && row_groups >= ROW_TASKS
         && panels >= ENOUGH_PANELS
+}
+
+/// Whether so many rows, read side by side along the depth, fall on so few sets of the first cache that
+/// little of them is still there at the next step.
+fn crowded<T: Float>(rows: usize, a: Matrix<T>) -> bool {
+    rows > cache_sets(a.row_stride() * size_of::<T>()) * CACHE_WAYS
+}
+
+/// Sets of the first cache that rows so many bytes apart fall on: few where the distance is a power of
+/// two of lines, or nearly so.
+fn cache_sets(stride: usize) -> usize {
+    let distance = (stride + LINE / 2) / LINE;
+    CACHE_SETS >> distance.trailing_zeros().min(CACHE_SETS.ilog2())
 }
 
 /// A matrix in places as wide as a tile: the first ones of all rows, then the second ones.
