@@ -96,6 +96,10 @@ bench: .venv-bench/.wheel ## Measure flowrs and its peers for half an hour, and 
 bench-choices: .venv-bench/.wheel ## Measure whether convolutions get their fastest algorithm
 	@.venv-bench/bin/python benches/choices.py
 
+.PHONY: bench-side-by-side
+bench-side-by-side: .venv-bench/.wheel ## Measure what it saves to run small steps side by side
+	@.venv-bench/bin/python benches/side_by_side.py
+
 .PHONY: bench-checkpoints
 bench-checkpoints: .venv-bench/.wheel ## Measure saving and opening of checkpoints, and write the report
 	@.venv-bench/bin/python benches/checkpoints.py --write

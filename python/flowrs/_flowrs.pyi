@@ -160,7 +160,12 @@ class GraphBuilder:
         Adds an operation; returns the numbers of its outputs.
         """
     def compile(
-        self, /, fuse: bool = True, convolution_algorithm: str = "auto", precision: str = "default"
+        self,
+        /,
+        fuse: bool = True,
+        convolution_algorithm: str = "auto",
+        precision: str = "default",
+        side_by_side: bool = True,
     ) -> Plan:
         """
         Plans the graph as it is now, under the settings of `flow.config`.

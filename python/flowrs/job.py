@@ -124,8 +124,9 @@ class Job:
         """What a call with the declared shapes runs, as text.
 
         First the variables; then one line for each step with its name, what it does, and where its
-        inputs and outputs lie; what was fused, and which fusions were declined, why; and last how
-        much memory the intermediate values take, compared with what is alive at one time.
+        inputs and outputs lie; which small steps run side by side, a lane each behind a bar; what
+        was fused, and which fusions were declined, why; and last how much memory the intermediate
+        values take, compared with what is alive at one time.
         """
         self._check_usable()
         settings = planning()

@@ -27,6 +27,7 @@ pub mod types;
 pub mod variable;
 
 mod aligned;
+mod lanes;
 
 pub use error::Error;
 pub use graph::{Builder, Constant, Graph, Number, ValueId};

@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use flowrs_kernels::Parallel;
+use flowrs_kernels::{Parallel, Serial};
 
 use crate::aligned::AlignedBytes;
 use crate::error::Error;
-use crate::plan::{Place, Plan, PlannedStep, Slot};
+use crate::lanes::Progress;
+use crate::plan::{Place, Plan, Stage};
 use crate::step::{Buffer, Step};
 use crate::types::{DType, TensorType};
 use crate::variable::{ReadGuard, Variable, WriteGuard};
@@ -41,7 +42,9 @@ pub struct Executable {
 struct Workspace {
     /// Owns the memory that arena places point into.
     _arena: AlignedBytes,
-    buffers: Vec<Buffer>,
+    buffers: Buffers,
+    /// One for each stage of steps side by side.
+    progress: Vec<Progress>,
     patches: Vec<(usize, Place)>,
     /// Empty between runs: the memory for the variables that a run holds.
     held: Vec<Held<'static>>,
@@ -50,6 +53,17 @@ struct Workspace {
 // SAFETY: the raw pointers point into `_arena`, which the workspace owns, into the plan's
 // constants, which live as long, or are overwritten at the start of each run. `held` is empty.
 unsafe impl Send for Workspace {}
+
+/// The memory of all steps: inputs, outputs and working memory, step by step.
+#[derive(Debug)]
+struct Buffers {
+    all: Vec<Buffer>,
+    /// Where each step's begin.
+    starts: Vec<usize>,
+}
+
+// SAFETY: the steps that threads share read these; `patch` has them for itself.
+unsafe impl Sync for Buffers {}
 
 /// A variable held for a run.
 #[derive(Debug)]
@@ -97,30 +111,53 @@ impl Executable {
             false => Held::Read(variable.read()),
         }));
         workspace.patch(inputs, &held, outputs);
-        let outcome = self.run_steps(&workspace, parallel);
+        let outcome = self.run_stages(&mut workspace, parallel);
         held.clear();
         // There is nothing in it, and so nothing that is borrowed: its memory is kept.
         workspace.held = held.into_iter().map(|_| unreachable!("it was cleared")).collect();
         outcome
     }
 
-    fn run_steps(&self, workspace: &Workspace, parallel: &dyn Parallel) -> Result<(), Error> {
-        let mut rest = workspace.buffers.as_slice();
-        for step in &self.plan.steps {
-            let (ins, tail) = rest.split_at(step.inputs.len());
-            let (outs, tail) = tail.split_at(step.outputs.len());
-            let (scratch, tail) = tail.split_at(usize::from(step.scratch.is_some()));
-            let scratch = scratch.first().copied().unwrap_or(Buffer::EMPTY);
-            rest = tail;
-            // SAFETY: the buffers were resolved from the plan, whose placement lets outputs overlap
-            // nothing that the step reads (an input that the output takes over is read through the
-            // output) and gives each value the elements of its type. The caller's arrays are
-            // borrowed for this call, `check` compared their sizes, types and alignment with the
-            // plan; variables are held, written ones exclusively; the arena is locked.
-            let context = unsafe { Step::new(ins, outs, scratch, step.updates, parallel) };
-            (step.kernel)(&context).map_err(|error| error.within(&step.name))?;
+    fn run_stages(&self, workspace: &mut Workspace, parallel: &dyn Parallel) -> Result<(), Error> {
+        let Workspace { buffers, progress, .. } = workspace;
+        let buffers = &*buffers;
+        let mut progress = progress.iter_mut();
+        for stage in &self.plan.stages {
+            match stage {
+                Stage::InTurn(steps) => {
+                    for step in steps.clone() {
+                        self.run_step(step, buffers, parallel)?;
+                    }
+                }
+                Stage::Together(first, group) => {
+                    let step = |number| self.run_step(first + number, buffers, &Serial);
+                    progress.next().map_or(Ok(()), |p| p.run(group, parallel, &step))?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn run_step(
+        &self,
+        number: usize,
+        buffers: &Buffers,
+        parallel: &dyn Parallel,
+    ) -> Result<(), Error> {
+        let step = &self.plan.steps[number];
+        let slots = &step.slots;
+        let buffers = &buffers.all[buffers.starts[number]..];
+        let (ins, buffers) = buffers.split_at(slots.inputs.len());
+        let (outs, buffers) = buffers.split_at(slots.outputs.len());
+        let scratch = slots.scratch.map_or(Buffer::EMPTY, |_| buffers[0]);
+        // SAFETY: the buffers were resolved from the plan, whose placement lets outputs overlap
+        // nothing that the step reads (an input that the output takes over is read through the
+        // output) and gives each value the elements of its type. Of steps side by side, `Group::needs`
+        // keeps apart those of which one writes what the other uses. The caller's arrays are
+        // borrowed for this call, `check` compared their sizes, types and alignment with the
+        // plan; variables are held, written ones exclusively; the arena is locked.
+        let context = unsafe { Step::new(ins, outs, scratch, slots.updates, parallel) };
+        (step.kernel)(&context).map_err(|error| error.within(&step.name))
     }
 
     fn check(
@@ -184,28 +221,34 @@ fn check_array(
 impl Workspace {
     fn new(plan: &Plan) -> Result<Self, Error> {
         let arena = AlignedBytes::zeroed(plan.arena_bytes, "the intermediate values of a job")?;
-        let (mut buffers, mut patches) = (vec![], vec![]);
-        let slots = |step: &'_ PlannedStep| -> Vec<Slot> {
-            step.inputs.iter().chain(&step.outputs).chain(&step.scratch).copied().collect()
-        };
-        for slot in plan.steps.iter().flat_map(slots) {
-            let mut buffer = Buffer { elements: slot.elements, dtype: slot.dtype, ..Buffer::EMPTY };
-            match slot.place {
-                Place::Arena(offset) => buffer.pointer = arena.pointer().wrapping_add(offset),
-                Place::Constant(offset) => {
-                    buffer.pointer = plan.constants.pointer().wrapping_add(offset);
+        let (mut all, mut starts, mut patches) = (vec![], vec![], vec![]);
+        for step in &plan.steps {
+            starts.push(all.len());
+            for slot in step.slots.used() {
+                let (elements, dtype) = (slot.elements, slot.dtype);
+                let mut buffer = Buffer { elements, dtype, ..Buffer::EMPTY };
+                match slot.place {
+                    Place::Arena(offset) => buffer.pointer = arena.pointer().wrapping_add(offset),
+                    Place::Constant(offset) => {
+                        buffer.pointer = plan.constants.pointer().wrapping_add(offset);
+                    }
+                    place => patches.push((all.len(), place)),
                 }
-                place => patches.push((buffers.len(), place)),
+                all.push(buffer);
             }
-            buffers.push(buffer);
         }
-        Ok(Self { _arena: arena, buffers, patches, held: vec![] })
+        let progress = plan.stages.iter().filter_map(|stage| match stage {
+            Stage::InTurn(_) => None,
+            Stage::Together(_, group) => Some(Progress::new(group)),
+        });
+        let (buffers, progress) = (Buffers { all, starts }, progress.collect());
+        Ok(Self { _arena: arena, buffers, progress, patches, held: vec![] })
     }
 
     /// Fills in the memory that is the caller's or a variable's in this run.
     fn patch(&mut self, inputs: &[Input<'_>], held: &[Held<'_>], outputs: &mut [Output<'_>]) {
         for &(index, place) in &self.patches {
-            self.buffers[index].pointer = match place {
+            self.buffers.all[index].pointer = match place {
                 Place::Input(number) => inputs[number].bytes.as_ptr().cast_mut(),
                 Place::Variable(number) => held[number].pointer(),
                 Place::Output(number) => outputs[number].bytes.as_mut_ptr(),

@@ -16,6 +16,20 @@ pub struct Settings {
     pub convolution: &'static [Algorithm],
     /// Which algorithms are exact enough.
     pub precision: Precision,
+    /// Which small steps run side by side.
+    pub side_by_side: SideBySide,
+}
+
+/// Which small steps run side by side on several threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SideBySide {
+    /// Those that save time enough to keep other threads awake.
+    #[default]
+    WhereItPays,
+    /// All that do not need each other: for tests.
+    Always,
+    /// None: for comparison.
+    Never,
 }
 
 /// How far an algorithm's largest error may exceed that of a plain sum.
@@ -71,6 +85,7 @@ impl Settings {
             }
             _ => Isa::detect(),
         };
-        Ok(Self { isa, fuse: true, convolution: &[], precision: Precision::default() })
+        let (convolution, precision) = (&[], Precision::default());
+        Ok(Self { isa, fuse: true, convolution, precision, side_by_side: SideBySide::default() })
     }
 }

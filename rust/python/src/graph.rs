@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowrs_engine::ops::attributes::{Attribute, Attributes};
-use flowrs_engine::settings::{Precision, parse_convolution};
+use flowrs_engine::settings::{Precision, SideBySide, parse_convolution};
 use flowrs_engine::types::{dtype_from_name, dtype_name};
 use flowrs_engine::{
     Builder, Constant, Error, Executable, Number, Settings, TensorType, ValueId, grad, ops,
@@ -156,19 +156,21 @@ impl GraphBuilder {
     }
 
     /// Plans the graph as it is now, under the settings of `flow.config`.
-    #[pyo3(signature = (fuse = true, convolution_algorithm = "auto", precision = "default"))]
+    #[pyo3(signature = (fuse = true, convolution_algorithm = "auto", precision = "default", side_by_side = true))]
     fn compile(
         &self,
         py: Python<'_>,
         fuse: bool,
         convolution_algorithm: &str,
         precision: &str,
+        side_by_side: bool,
     ) -> PyResult<Plan> {
         let graph = self.lock().graph().clone();
         let settings = Settings {
             fuse,
             convolution: parse_convolution(convolution_algorithm).map_err(engine)?,
             precision: Precision::parse(precision).map_err(engine)?,
+            side_by_side: if side_by_side { SideBySide::WhereItPays } else { SideBySide::Never },
             ..Settings::from_environment().map_err(engine)?
         };
         let plan = py.detach(|| flowrs_engine::Plan::new(&graph, settings)).map_err(engine)?;

@@ -294,6 +294,11 @@ fn scratch(
     })
 }
 
+/// Those of the direct algorithm.
+fn multiplications(shape: Result<ConvolutionShape, Error>) -> usize {
+    shape.map_or(0, |shape| usize::try_from(shape.flops() / 2).unwrap_or(usize::MAX))
+}
+
 impl Op for Convolution {
     fn name(&self) -> &'static str {
         "convolution"
@@ -358,6 +363,10 @@ impl Op for Convolution {
     fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape)?;
         choose(lowering.inputs[0].dtype, lowering.settings, Pass::Forward, &shape).map(named)
+    }
+
+    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+        multiplications(self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape))
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
@@ -444,6 +453,10 @@ impl Op for ConvolutionInputGradient {
         choose(lowering.inputs[0].dtype, lowering.settings, Pass::InputGradient, &shape).map(named)
     }
 
+    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+        multiplications(self.geometry.shape(&self.input, &lowering.inputs[1].shape))
+    }
+
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
         let shape = self.geometry.shape(&self.input, &lowering.inputs[1].shape)?;
         scratch(lowering, Pass::InputGradient, &shape, self.pool.is_some())
@@ -497,6 +510,10 @@ impl Op for ConvolutionWeightGradient {
     fn algorithm(&self, lowering: &Lowering<'_>) -> Result<&'static str, Error> {
         let shape = self.geometry.shape(&lowering.inputs[0].shape, &self.weight)?;
         choose(lowering.inputs[0].dtype, lowering.settings, Pass::WeightGradient, &shape).map(named)
+    }
+
+    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+        multiplications(self.geometry.shape(&lowering.inputs[0].shape, &self.weight))
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {

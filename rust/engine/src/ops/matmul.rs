@@ -53,6 +53,12 @@ pub(crate) struct Sizes {
     pub(crate) n: usize,
 }
 
+impl Sizes {
+    pub(crate) fn multiplications(self) -> usize {
+        self.batch * self.m * self.k * self.n
+    }
+}
+
 impl MatMul {
     /// Reads `transpose_a`, `transpose_b` and `alpha`.
     pub fn from_attributes(attributes: &mut Attributes) -> Result<Self, Error> {
@@ -209,6 +215,10 @@ impl Op for MatMul {
             (true, true) => (product(b, dy, true, true)?, product(dy, a, true, true)?),
         };
         Ok(vec![Some(da), Some(db)])
+    }
+
+    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+        self.sizes(lowering.inputs[0], lowering.inputs[1]).map_or(0, Sizes::multiplications)
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

@@ -45,6 +45,11 @@ impl Op for MatMulUpdate {
         }
     }
 
+    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+        let sizes = self.product.sizes(lowering.inputs[1], lowering.inputs[2]);
+        sizes.map_or(0, Sizes::multiplications)
+    }
+
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let (a, b) = (lowering.inputs[1], lowering.inputs[2]);
         let (ta, tb) = (self.product.transpose_a, self.product.transpose_b);

@@ -116,6 +116,13 @@ pub trait Op: Any + Debug + Send + Sync {
         Ok(0)
     }
 
+    /// The multiplications of a product or convolution. What other operations take follows from the
+    /// bytes that they read and write.
+    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+        let _ = lowering;
+        0
+    }
+
     /// True where the output is the input's memory under another shape: no kernel runs.
     fn is_view(&self) -> bool {
         false

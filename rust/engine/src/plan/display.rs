@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Place, Plan, PlannedStep, Slot};
+use super::{Place, Plan, PlannedStep, Slot, Stage};
 use crate::types::dtype_name;
 
 impl fmt::Display for Place {
@@ -29,7 +29,7 @@ fn join(slots: &[Slot]) -> String {
 
 impl fmt::Display for PlannedStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (inputs, outputs) = (join(&self.inputs), join(&self.outputs));
+        let (inputs, outputs) = (join(&self.slots.inputs), join(&self.slots.outputs));
         write!(f, "{:<36} {} ({inputs}) -> ({outputs})", self.name, self.description)
     }
 }
@@ -42,6 +42,13 @@ impl fmt::Display for Plan {
         }
         for step in &self.steps {
             writeln!(f, "{step}")?;
+        }
+        for stage in &self.stages {
+            let Stage::Together(first, group) = stage else { continue };
+            let name = |step: &usize| self.steps[first + step].name.as_str();
+            let lane = |lane: &Vec<usize>| lane.iter().map(name).collect::<Vec<_>>().join(", ");
+            let lanes: Vec<String> = group.lanes.iter().map(lane).collect();
+            writeln!(f, "side by side: {}", lanes.join(" | "))?;
         }
         for note in &self.notes {
             writeln!(f, "{note}")?;

@@ -1,6 +1,7 @@
 //! Where each value of a graph lies.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::memory::{self, Block};
 use super::schedule::Item;
@@ -30,7 +31,14 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    pub(crate) fn new(graph: &Graph, order: &[Item], settings: Settings) -> Result<Self, Error> {
+    /// Lays out the memory; no two values that are made in one of the parts `together` of the order
+    /// share any, unless one takes over the other's.
+    pub(crate) fn new(
+        graph: &Graph,
+        order: &[Item],
+        together: &[Range<usize>],
+        settings: Settings,
+    ) -> Result<Self, Error> {
         let values = graph.values().len();
         let mut placement = Self {
             roots: (0..values).map(|i| root_of(graph, ValueId::from_index(i))).collect(),
@@ -44,7 +52,7 @@ impl Placement {
         };
         placement.place_sources(graph);
         placement.place_fetches(graph);
-        placement.place_arena(graph, order, settings)?;
+        placement.place_arena(graph, order, together, settings)?;
         Ok(placement)
     }
 
@@ -102,6 +110,7 @@ impl Placement {
         &mut self,
         graph: &Graph,
         order: &[Item],
+        together: &[Range<usize>],
         settings: Settings,
     ) -> Result<(), Error> {
         let last_use = self.last_uses(graph, order);
@@ -149,6 +158,11 @@ impl Placement {
                         blocks.push(Block { bytes, first: time, last });
                     }
                 }
+            }
+        }
+        for block in &mut blocks {
+            if let Some(part) = together.iter().find(|part| part.contains(&block.first)) {
+                block.last = block.last.max(part.end - 1);
             }
         }
         let (offsets, total) = memory::assign(&blocks);

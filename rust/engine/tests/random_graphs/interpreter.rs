@@ -6,7 +6,7 @@ use flowrs_engine::graph::{Constant, Node, NodeKind, Number};
 use flowrs_engine::run::{Input, Output};
 use flowrs_engine::types::DType;
 use flowrs_engine::{Builder, Error, Executable, Graph, Plan, Settings, TensorType, Variable};
-use flowrs_kernels::{Isa, Serial};
+use flowrs_kernels::{Isa, Parallel, Serial};
 
 /// Bytes at an address that is aligned for every element type.
 #[derive(Clone, Debug)]
@@ -71,8 +71,18 @@ pub(crate) struct Outcome {
     pub(crate) state: State,
 }
 
-/// Runs a plan once over the given inputs and variables.
+/// Runs a plan once over the given inputs and variables, on one thread.
 pub(crate) fn run(plan: Plan, inputs: &[Aligned], state: &State) -> Outcome {
+    run_on(&Serial, plan, inputs, state)
+}
+
+/// [`run`] on some threads.
+pub(crate) fn run_on(
+    parallel: &dyn Parallel,
+    plan: Plan,
+    inputs: &[Aligned],
+    state: &State,
+) -> Outcome {
     let executable = Executable::new(plan).expect("memory for the plan");
     let plan = executable.plan();
     let variables: Vec<Variable> = plan
@@ -100,7 +110,7 @@ pub(crate) fn run(plan: Plan, inputs: &[Aligned], state: &State) -> Outcome {
         .map(|(ty, output)| Output { dtype: ty.dtype, bytes: output.bytes_mut() })
         .collect();
     let borrowed: Vec<&Variable> = variables.iter().collect();
-    let result = executable.run(&given, &borrowed, &mut outputs, &Serial);
+    let result = executable.run(&given, &borrowed, &mut outputs, parallel);
     let mut state = state.clone();
     for variable in &variables {
         state.insert(variable.name().to_owned(), variable.read().bytes().to_vec());

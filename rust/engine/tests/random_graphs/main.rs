@@ -6,11 +6,15 @@ mod plan_text;
 mod recipe;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use flowrs_engine::graph::{Graph, Node, NodeKind};
+use flowrs_engine::settings::{Settings, SideBySide};
+use flowrs_engine::threads::Pool;
 use flowrs_engine::types::DType;
 use flowrs_engine::{Error, Plan, ValueId, passes};
-use interpreter::{Aligned, Outcome, State, as_floats, interpret, run, settings};
+use flowrs_kernels::{Parallel, Serial};
+use interpreter::{Aligned, Outcome, State, as_floats, interpret, run, run_on, settings};
 use plan_text::{Slot, Step, steps};
 use proptest::prelude::*;
 use recipe::{SIDE, recipes};
@@ -50,6 +54,14 @@ fn first_state(graph: &Graph, seed: u64) -> State {
             (node.name.clone(), bytes)
         })
         .collect()
+}
+
+/// The plan in both ways: with small steps side by side where that pays, and wherever it can be.
+fn plans(graph: &Graph, fuse: bool) -> [Plan; 2] {
+    [SideBySide::WhereItPays, SideBySide::Always].map(|side_by_side| {
+        let settings = Settings { side_by_side, ..settings(fuse) };
+        Plan::new(graph, settings).expect("every recipe can be planned")
+    })
 }
 
 fn plan(graph: &Graph, fuse: bool) -> Plan {
@@ -239,8 +251,9 @@ proptest! {
     fn steps_find_in_memory_what_was_written_there(recipe in recipes()) {
         let graph = recipe.graph();
         for fuse in [false, true] {
-            let text = plan(&graph, fuse).to_string();
-            check_memory(&optimised(&graph, fuse), &steps(&text))?;
+            for plan in plans(&graph, fuse) {
+                check_memory(&optimised(&graph, fuse), &steps(&plan.to_string()))?;
+            }
         }
     }
 
@@ -266,6 +279,23 @@ proptest! {
     }
 
     #[test]
+    fn steps_side_by_side_compute_what_they_compute_in_turn(
+        recipe in recipes(),
+        seed in 0u64..1000,
+    ) {
+        let graph = recipe.graph();
+        let (inputs, state) = (inputs(seed, &LABELS), first_state(&graph, seed));
+        for fuse in [false, true] {
+            for parallel in [&*POOL as &dyn Parallel, &Serial] {
+                let [in_turn, side_by_side] = plans(&graph, fuse);
+                let wanted = run(in_turn, &inputs, &state);
+                let found = run_on(parallel, side_by_side, &inputs, &state);
+                check_outcome(&graph, &found, &wanted, true)?;
+            }
+        }
+    }
+
+    #[test]
     fn a_run_that_fails_changes_nothing(recipe in recipes(), wrong in 0usize..SIDE) {
         let graph = recipe.graph();
         let mut labels = LABELS;
@@ -287,6 +317,23 @@ proptest! {
             }
         }
     }
+}
+
+/// The threads of runs that share their steps out.
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(3));
+
+#[test]
+fn recipes_have_steps_that_run_side_by_side() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let settings = Settings { side_by_side: SideBySide::Always, ..settings(true) };
+    let has_lanes = |_: &usize| {
+        let recipe = recipes().new_tree(&mut runner).expect("recipes need no luck").current();
+        let plan = Plan::new(&recipe.graph(), settings).expect("every recipe can be planned");
+        plan.to_string().contains("\nside by side: ")
+    };
+    assert!((0..200).filter(has_lanes).count() > 100);
 }
 
 /// The properties above would hold of graphs in which nothing is fused, too.

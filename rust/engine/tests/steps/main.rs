@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flowrs_engine::run::{Input, Output};
-use flowrs_engine::settings::Precision;
+use flowrs_engine::settings::{Precision, SideBySide};
 use flowrs_engine::threads::Pool;
 use flowrs_engine::{Executable, Graph, Plan, Settings, Variable};
 use flowrs_kernels::Isa;
@@ -35,7 +35,13 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn settings(isa: Isa, convolution: &'static [Algorithm]) -> Settings {
-    Settings { isa, fuse: true, convolution, precision: Precision::Default }
+    Settings {
+        isa,
+        fuse: true,
+        convolution,
+        precision: Precision::Default,
+        side_by_side: SideBySide::default(),
+    }
 }
 
 /// How often a step asks for memory at least, of many: a thread asks once for what it keeps, the first
