@@ -1,8 +1,8 @@
 //! Running a group of steps in lanes, side by side.
 //!
-//! A thread goes through its lane step by step. Where what the next step needs is not there yet, and when
-//! its lane has ended, it takes a step of another lane that can begin. So a lane that no thread has come
-//! for holds up nobody, and one thread alone runs all steps in an order that is right.
+//! A thread goes through its lane, step by step. Where what the next step needs is not there yet, it takes
+//! a later one, or one of another lane, that can begin; so it does when its lane has ended. A lane that no
+//! thread has come for holds up nobody, and one thread alone runs all steps in an order that is right.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,8 @@ use crate::plan::Group;
 
 /// Pauses between two looks, which take what other threads of the same core could use.
 const PAUSES: u32 = 4;
+/// Looks after which a thread lets others have the core, which one of the group may need.
+const ROUNDS: u32 = 64;
 
 const OPEN: u8 = 0;
 const BEGUN: u8 = 1;
@@ -45,14 +47,12 @@ enum Next {
     None,
 }
 
-/// Stops the other lanes where a step panics, which would wait for it forever.
-struct StopOnPanic<'a>(&'a AtomicBool);
+/// Stops the other lanes when it is dropped: where a step panics, they would wait for it forever.
+struct Stop<'a>(&'a AtomicBool);
 
-impl Drop for StopOnPanic<'_> {
+impl Drop for Stop<'_> {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.store(true, Ordering::Release);
-        }
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -71,6 +71,7 @@ impl Progress {
     ) -> Result<(), Error> {
         self.states.iter_mut().for_each(|state| *state.0.get_mut() = OPEN);
         *self.stopped.get_mut() = false;
+        *self.error.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         let this = &*self;
         parallel.for_each(group.lanes.len(), &|lane| this.work(group, lane, step));
         let error = self.error.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -79,37 +80,41 @@ impl Progress {
 
     /// Runs steps, those of a lane first, until all have begun or one has failed.
     fn work(&self, group: &Group, lane: usize, step: &(dyn Fn(usize) -> Result<(), Error> + Sync)) {
-        let _stop = StopOnPanic(&self.stopped);
-        let mut rounds = 0u32;
+        let stop = Stop(&self.stopped);
+        let (mut begun, mut rounds) = (0, 0u32);
         while !self.stopped.load(Ordering::Acquire) {
-            match self.next(group, lane) {
+            match self.next(group, lane, &mut begun) {
                 Next::Step(number) => match step(number) {
                     Ok(()) => self.states[number].0.store(DONE, Ordering::Release),
                     Err(error) => {
                         let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
                         first.get_or_insert(error);
-                        self.stopped.store(true, Ordering::Release);
+                        return;
                     }
                 },
                 Next::Later => {
                     rounds = rounds.wrapping_add(1);
-                    match rounds % 1024 {
+                    match rounds % ROUNDS {
                         0 => thread::yield_now(),
                         _ => (0..PAUSES).for_each(|_| std::hint::spin_loop()),
                     }
                 }
-                Next::None => return,
+                Next::None => break,
             }
         }
+        std::mem::forget(stop);
     }
 
-    /// Begins a step of the lane, or of those that follow it in a circle.
-    fn next(&self, group: &Group, lane: usize) -> Next {
+    /// Begins a step of the lane, or of those that follow it in a circle; the first `begun` of these have
+    /// begun.
+    fn next(&self, group: &Group, lane: usize, begun: &mut usize) -> Next {
         let state = |number: &usize| self.states[*number].0.load(Ordering::Acquire);
         let mut found = Next::None;
         let (before, after) = group.lanes.split_at(lane);
-        for &number in after.iter().chain(before).flatten() {
+        let steps = after.iter().chain(before).flatten().enumerate();
+        for (position, &number) in steps.skip(*begun) {
             if state(&number) != OPEN {
+                *begun += usize::from(position == *begun);
                 continue;
             }
             let ready = group.needs[number].iter().all(|need| state(need) == DONE);
@@ -189,6 +194,8 @@ mod tests {
             };
             let run = AssertUnwindSafe(|| progress.run(&group, &pool, &panics));
             assert!(catch_unwind(run).is_err());
+            // As where one step failed while another one panicked.
+            *progress.error.get_mut().expect("no lock is held") = Some(Error::Range("old".into()));
             progress.run(&group, &pool, &|_| Ok(())).expect("no step fails");
         }
     }

@@ -5,7 +5,7 @@ use flowrs_kernels::elementwise::{Instruction, Operation};
 use super::attributes::Attributes;
 use super::elementwise::lower_program;
 use super::layout::{self, ChannelsLast};
-use super::{Lowering, Op};
+use super::{Lowering, Op, Work};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::step::Kernel;
@@ -64,6 +64,10 @@ impl Op for AddN {
         dy: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, Error> {
         Ok(vec![dy[0]; node.inputs.len()])
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

@@ -6,7 +6,7 @@ use super::attributes::Attributes;
 use super::elementwise::lower_strided;
 use super::layout::{self, ChannelsLast};
 use super::reduce::Reduce;
-use super::{Lowering, Op, expect_inputs, expect_same_dtype};
+use super::{Lowering, Op, Work, expect_inputs, expect_same_dtype};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::step::Kernel;
@@ -66,6 +66,10 @@ impl Op for BiasAdd {
         let others: Vec<usize> = (0..rank).filter(|axis| *axis != self.axis).collect();
         let bias = g.derive(Reduce::sum(&others), &[dy])?;
         Ok(vec![Some(dy), Some(bias)])
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

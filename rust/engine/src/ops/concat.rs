@@ -6,7 +6,7 @@ use super::attributes::Attributes;
 use super::indexing::size;
 use super::layout::{self, ChannelsLast};
 use super::slice::Slice;
-use super::{Lowering, Op, expect_same_dtype, with_element};
+use super::{Lowering, Op, Work, expect_same_dtype, with_element};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::step::Kernel;
@@ -79,6 +79,10 @@ impl Op for Concat {
             starts[self.axis] += sizes[self.axis];
         }
         Ok(gradients)
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

@@ -11,7 +11,7 @@ use flowrs_kernels::pooling::{MaxPooled, MaxUnpooled, PoolingShape};
 use super::attributes::Attributes;
 use super::layout::{self, ChannelsLast};
 use super::window::Window;
-use super::{Lowering, Op, expect_float, expect_same_dtype, pooling, with_float};
+use super::{Lowering, Op, Work, expect_float, expect_same_dtype, pooling, with_float};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::settings::Settings;
@@ -294,9 +294,11 @@ fn scratch(
     })
 }
 
-/// Those of the direct algorithm.
-fn multiplications(shape: Result<ConvolutionShape, Error>) -> usize {
-    shape.map_or(0, |shape| usize::try_from(shape.flops() / 2).unwrap_or(usize::MAX))
+/// The multiplications of the direct algorithm.
+fn work(shape: Result<ConvolutionShape, Error>) -> Work {
+    let multiplications = |shape: ConvolutionShape| usize::try_from(shape.flops() / 2);
+    shape
+        .map_or(Work::Other, |shape| Work::Multiplies(multiplications(shape).unwrap_or(usize::MAX)))
 }
 
 impl Op for Convolution {
@@ -365,8 +367,8 @@ impl Op for Convolution {
         choose(lowering.inputs[0].dtype, lowering.settings, Pass::Forward, &shape).map(named)
     }
 
-    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
-        multiplications(self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape))
+    fn work(&self, lowering: &Lowering<'_>) -> Work {
+        work(self.geometry.shape(&lowering.inputs[0].shape, &lowering.inputs[1].shape))
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
@@ -453,8 +455,8 @@ impl Op for ConvolutionInputGradient {
         choose(lowering.inputs[0].dtype, lowering.settings, Pass::InputGradient, &shape).map(named)
     }
 
-    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
-        multiplications(self.geometry.shape(&self.input, &lowering.inputs[1].shape))
+    fn work(&self, lowering: &Lowering<'_>) -> Work {
+        work(self.geometry.shape(&self.input, &lowering.inputs[1].shape))
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {
@@ -512,8 +514,8 @@ impl Op for ConvolutionWeightGradient {
         choose(lowering.inputs[0].dtype, lowering.settings, Pass::WeightGradient, &shape).map(named)
     }
 
-    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
-        multiplications(self.geometry.shape(&lowering.inputs[0].shape, &self.weight))
+    fn work(&self, lowering: &Lowering<'_>) -> Work {
+        work(self.geometry.shape(&lowering.inputs[0].shape, &self.weight))
     }
 
     fn scratch_bytes(&self, lowering: &Lowering<'_>) -> Result<usize, Error> {

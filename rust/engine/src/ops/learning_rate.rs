@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use super::attributes::Attributes;
-use super::{Lowering, Op, expect_inputs};
+use super::{Lowering, Op, Work, expect_inputs};
 use crate::error::Error;
 use crate::step::Kernel;
 use crate::types::{DType, TensorType};
@@ -129,6 +129,10 @@ impl Op for LearningRate {
             true => Ok(vec![TensorType::new(DType::F32, [1])]),
             false => Err(Error::Shape(format!("the step must be int64 of shape [1], not {step}"))),
         }
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, _lowering: &Lowering<'_>) -> Result<Kernel, Error> {

@@ -4,7 +4,7 @@ use flowrs_kernels::gemm::{Epilogue, Matrix, MatrixMut, choose, gemm};
 use flowrs_kernels::{Element, Float, Serial, for_each_chunk};
 
 use super::attributes::Attributes;
-use super::{Lowering, Op, expect_float, expect_same_dtype, with_float};
+use super::{Lowering, Op, Work, expect_float, expect_same_dtype, with_float};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::step::{Kernel, Step};
@@ -54,8 +54,9 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) fn multiplications(self) -> usize {
-        self.batch * self.m * self.k * self.n
+    pub(crate) fn work(self) -> Work {
+        let Self { batch, m, k, n } = self;
+        Work::Multiplies(batch.saturating_mul(m).saturating_mul(k).saturating_mul(n))
     }
 }
 
@@ -217,8 +218,9 @@ impl Op for MatMul {
         Ok(vec![Some(da), Some(db)])
     }
 
-    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
-        self.sizes(lowering.inputs[0], lowering.inputs[1]).map_or(0, Sizes::multiplications)
+    fn work(&self, lowering: &Lowering<'_>) -> Work {
+        let sizes = self.sizes(lowering.inputs[0], lowering.inputs[1]);
+        sizes.map_or(Work::Other, Sizes::work)
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

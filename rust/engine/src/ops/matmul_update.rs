@@ -3,7 +3,7 @@
 use flowrs_kernels::gemm::{Epilogue, MatrixMut, choose, gemm};
 
 use super::matmul::{MatMul, Sizes};
-use super::{Lowering, Op, expect_inputs, expect_same_dtype, with_float};
+use super::{Lowering, Op, Work, expect_inputs, expect_same_dtype, with_float};
 use crate::error::Error;
 use crate::step::Kernel;
 use crate::types::TensorType;
@@ -45,9 +45,9 @@ impl Op for MatMulUpdate {
         }
     }
 
-    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+    fn work(&self, lowering: &Lowering<'_>) -> Work {
         let sizes = self.product.sizes(lowering.inputs[1], lowering.inputs[2]);
-        sizes.map_or(0, Sizes::multiplications)
+        sizes.map_or(Work::Other, Sizes::work)
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

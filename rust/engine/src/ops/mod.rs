@@ -69,6 +69,17 @@ pub struct Lowering<'a> {
     pub settings: Settings,
 }
 
+/// What the kernel of an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Little more than to read and write each byte once.
+    Moves,
+    /// So many multiplications of a product or convolution.
+    Multiplies(usize),
+    /// More with each byte than [`Work::Moves`], nobody says how much.
+    Other,
+}
+
 /// One kind of operation.
 pub trait Op: Any + Debug + Send + Sync {
     /// The name in the registry, in messages and in plans.
@@ -116,11 +127,10 @@ pub trait Op: Any + Debug + Send + Sync {
         Ok(0)
     }
 
-    /// The multiplications of a product or convolution. What other operations take follows from the
-    /// bytes that they read and write.
-    fn multiplications(&self, lowering: &Lowering<'_>) -> usize {
+    /// What the kernel does, for an estimate of its time.
+    fn work(&self, lowering: &Lowering<'_>) -> Work {
         let _ = lowering;
-        0
+        Work::Other
     }
 
     /// True where the output is the input's memory under another shape: no kernel runs.

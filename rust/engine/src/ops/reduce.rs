@@ -7,7 +7,7 @@ use flowrs_kernels::reduce::{self as kernels, Reduction};
 use super::attributes::Attributes;
 use super::cast::Cast;
 use super::layout::ChannelsLast;
-use super::{Lowering, Op, expect_inputs, with_element};
+use super::{Lowering, Op, Work, expect_inputs, with_element};
 use crate::error::Error;
 use crate::graph::{Builder, Node, Number, ValueId};
 use crate::step::Kernel;
@@ -174,6 +174,10 @@ impl Op for Reduce {
             Reduction::Product => self.product_gradient(g, x, &kept, dy)?,
         };
         Ok(vec![Some(dx)])
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

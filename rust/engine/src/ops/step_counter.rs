@@ -1,7 +1,7 @@
 //! Counting the steps of a train job.
 
 use super::attributes::Attributes;
-use super::{Lowering, Op, expect_inputs};
+use super::{Lowering, Op, Work, expect_inputs};
 use crate::error::Error;
 use crate::step::Kernel;
 use crate::types::{DType, TensorType};
@@ -28,6 +28,10 @@ impl Op for StepIncrement {
             true => Ok(vec![]),
             false => Err(Error::DType(format!("the step must be int64, not {step}"))),
         }
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, _lowering: &Lowering<'_>) -> Result<Kernel, Error> {

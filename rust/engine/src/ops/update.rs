@@ -7,7 +7,7 @@
 use flowrs_kernels::optimizer as kernels;
 
 use super::attributes::Attributes;
-use super::{Lowering, Op, expect_float, expect_inputs, expect_same_dtype, with_float};
+use super::{Lowering, Op, Work, expect_float, expect_inputs, expect_same_dtype, with_float};
 use crate::error::Error;
 use crate::step::Kernel;
 use crate::types::{DType, TensorType};
@@ -115,6 +115,10 @@ impl Op for SgdUpdate {
         check(&[&w, &g], &rate)
     }
 
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
+    }
+
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
         let isa = lowering.settings.isa;
         let this = self.clone();
@@ -144,6 +148,10 @@ impl Op for MomentumUpdate {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         let [w, v, g, rate] = expect_inputs(inputs)?;
         check(&[&w, &v, &g], &rate)
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
@@ -188,6 +196,10 @@ impl Op for AdamUpdate {
             return Err(Error::Shape(format!("the step must be int64 of shape [1], not {step}")));
         }
         check(&[&w, &m, &v, &g], &rate)
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        Work::Moves
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {

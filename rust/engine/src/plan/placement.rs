@@ -31,8 +31,8 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Lays out the memory; no two values that are made in one of the parts `together` of the order
-    /// share any, unless one takes over the other's.
+    /// Lays out the memory. Memory that is used in one of the parts `together` of the order is given to
+    /// another value only after its end.
     pub(crate) fn new(
         graph: &Graph,
         order: &[Item],
@@ -160,13 +160,13 @@ impl Placement {
                 }
             }
         }
-        for block in &mut blocks {
-            if let Some(part) = together.iter().find(|part| part.contains(&block.first)) {
-                block.last = block.last.max(part.end - 1);
-            }
+        self.live_bytes = memory::live(&blocks);
+        for part in together {
+            let ends = |block: &&mut Block| part.contains(&block.last);
+            blocks.iter_mut().filter(ends).for_each(|block| block.last = part.end - 1);
         }
         let (offsets, total) = memory::assign(&blocks);
-        (self.arena_bytes, self.live_bytes) = (total, memory::live(&blocks));
+        self.arena_bytes = total;
         for (value, block) in block_of.iter().enumerate() {
             if let Some(block) = block {
                 self.places[value] = Some(Place::Arena(offsets[*block]));

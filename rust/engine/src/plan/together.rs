@@ -5,30 +5,36 @@
 //! steps that follow one another a group is made where that saves enough time. A group's steps are
 //! dealt into lanes, which threads take side by side (`crate::lanes`).
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::placement::Placement;
 use super::schedule::Item;
 use super::{Place, Slot, Slots, lowering, slots};
 use crate::graph::{Graph, ValueId};
+use crate::ops::Work;
+use crate::passes::root_of;
 use crate::settings::{Settings, SideBySide};
 
-/// The time of a step that its kernel might share, in nanoseconds like all times here.
+/// The time of a step that is better cut by its kernel, in nanoseconds like all times here.
 const LARGE: usize = 8_000;
 /// Steps in a group, at most: as many as a [`Set`] holds.
 const MOST_STEPS: usize = 128;
-/// Bytes that the steps of a group make, at most: all are kept until its last step has ended.
+/// Bytes of the arena that the steps of a group use, at most: all are kept until its last one has ended.
 const MOST_BYTES: usize = 256 * 1024;
 /// Lanes of a group, at most; each must save this share of the time that fewer lanes take.
 const MOST_LANES: usize = 4;
 const LANE_GAIN: f64 = 0.15;
-/// What a step takes, and a product or convolution besides; bytes and multiplications in a nanosecond.
+/// What a step takes, and a product or convolution besides; multiplications in a nanosecond; and bytes,
+/// of an operation that moves them and of others.
 const STEP: usize = 100;
 const PRODUCT: usize = 300;
-const BYTES: usize = 20;
 const MULTIPLICATIONS: usize = 25;
-/// What a group must save: less is not worth keeping other threads awake.
-const LEAST_GAIN: usize = 3_000;
+const BYTES: usize = 20;
+const OTHER_BYTES: usize = 4;
+/// What a group must save by estimate: those that save less take longer when they are measured, since the
+/// caches of two cores then pass small values to and fro.
+const LEAST_GAIN: usize = 6_000;
 /// Handing a group to the threads; beginning a step where others do the same; noticing that a step of
 /// another lane has ended; bytes in a nanosecond that go from one core to another.
 const HAND_OVER: usize = 1_000;
@@ -57,28 +63,51 @@ struct Cost {
     crossing: usize,
 }
 
-/// The parts of the order in which all steps are small, there are not too many of them, and none can
-/// fail: all that a run must have done before its first update lies before.
+/// The parts of the order in which all steps are small, use little memory, and cannot fail: a step that
+/// fails must not have been overtaken by an update.
 pub(super) fn small_steps(graph: &Graph, order: &[Item], settings: Settings) -> Vec<Range<usize>> {
     let mut parts = vec![];
-    let (mut part, mut steps, mut bytes) = (0..0, 0, 0);
+    let mut used = Used::default();
+    let (mut part, mut steps) = (0..0, 0);
     for (position, item) in order.iter().enumerate() {
         let time = time(graph, *item, settings);
-        let made = made(graph, *item);
         let is_large = time.is_some_and(|time| time >= LARGE);
-        if is_large || steps == MOST_STEPS || bytes + made > MOST_BYTES {
-            parts.push((part, steps));
-            (part, steps, bytes) = (position..position, 0, 0);
+        if !is_large && steps < MOST_STEPS && used.add(graph, *item, settings) {
+            (part.end, steps) = (position + 1, steps + usize::from(time.is_some()));
+            continue;
         }
-        if is_large {
-            part = position + 1..position + 1;
-        } else {
-            (part.end, steps, bytes) =
-                (position + 1, steps + usize::from(time.is_some()), bytes + made);
-        }
+        parts.push((part, steps));
+        used = Used::default();
+        let fits = !is_large && used.add(graph, *item, settings);
+        part = if fits { position } else { position + 1 }..position + 1;
+        steps = usize::from(fits && time.is_some());
     }
     parts.push((part, steps));
     parts.into_iter().filter(|(_, steps)| *steps > 1).map(|(part, _)| part).collect()
+}
+
+/// The memory of the arena that some steps use, each value once.
+#[derive(Default)]
+struct Used {
+    values: HashSet<ValueId>,
+    bytes: usize,
+}
+
+impl Used {
+    /// Adds that of one more step; false if it is too much for a group.
+    fn add(&mut self, graph: &Graph, item: Item, settings: Settings) -> bool {
+        let Item::Node(index) = item else { return true };
+        let node = &graph.nodes()[index];
+        let Some(op) = node.op().filter(|op| !op.is_view()) else { return true };
+        self.bytes += op.scratch_bytes(&lowering(graph, node, settings)).unwrap_or(0);
+        for value in node.inputs.iter().chain(&node.outputs) {
+            let root = root_of(graph, *value);
+            if graph.producer(root).op().is_some() && self.values.insert(root) {
+                self.bytes += graph.ty(root).bytes();
+            }
+        }
+        self.bytes <= MOST_BYTES
+    }
 }
 
 /// The group of the steps in a part of the order, if it saves enough time.
@@ -125,17 +154,22 @@ fn time(graph: &Graph, item: Item, settings: Settings) -> Option<usize> {
         Item::Node(index) => {
             let node = &graph.nodes()[index];
             let op = node.op().filter(|op| !op.is_view())?;
-            let multiplications = op.multiplications(&lowering(graph, node, settings));
             let moved = bytes(graph, &node.inputs) + bytes(graph, &node.outputs);
-            let product = if multiplications > 0 { PRODUCT } else { 0 };
-            let time = STEP + product + (moved / BYTES).max(multiplications / MULTIPLICATIONS);
+            let time = STEP
+                + match op.work(&lowering(graph, node, settings)) {
+                    Work::Moves => moved / BYTES,
+                    Work::Multiplies(count) => {
+                        PRODUCT + (count / MULTIPLICATIONS).max(moved / BYTES)
+                    }
+                    Work::Other => moved / OTHER_BYTES,
+                };
             Some(if op.can_fail() { LARGE.max(time) } else { time })
         }
     }
 }
 
 /// The bytes that one core reads from another, or will, where the step runs on another thread: all but
-/// those that no step of the plan changes.
+/// constants and the variables that the plan does not update.
 fn crossing_bytes(slots: &Slots, placement: &Placement) -> usize {
     let changes = |slot: &&Slot| match slot.place {
         Place::Variable(number) => placement.variables[number].updated,
@@ -143,14 +177,6 @@ fn crossing_bytes(slots: &Slots, placement: &Placement) -> usize {
         Place::Constant(_) => false,
     };
     slots.inputs.iter().chain(&slots.outputs).filter(changes).map(Slot::bytes).sum()
-}
-
-/// The bytes that an item adds to what is in memory.
-fn made(graph: &Graph, item: Item) -> usize {
-    match item {
-        Item::Node(index) => bytes(graph, &graph.nodes()[index].outputs),
-        Item::Fetch(_) => 0,
-    }
 }
 
 fn bytes(graph: &Graph, values: &[ValueId]) -> usize {

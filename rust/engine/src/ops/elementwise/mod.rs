@@ -21,7 +21,7 @@ pub use table::TABLE;
 use super::add_n::AddN;
 use super::attributes::Attributes;
 use super::layout::{self, ChannelsLast};
-use super::{Lowering, Op, expect_same_dtype};
+use super::{Lowering, Op, Work, expect_same_dtype};
 use crate::error::Error;
 use crate::graph::{Builder, Node, ValueId};
 use crate::step::Kernel;
@@ -131,6 +131,11 @@ impl Op for Elementwise {
             add_program(g, name, &inputs, assembly.instructions, condition).map(Some)
         };
         node.inputs.iter().zip(&row.derivatives).map(gradient).collect()
+    }
+
+    fn work(&self, _lowering: &Lowering<'_>) -> Work {
+        let arithmetic = ["add", "subtract", "multiply", "relu", "relu_gradient"];
+        if arithmetic.contains(&self.row.name) { Work::Moves } else { Work::Other }
     }
 
     fn lower(&self, lowering: &Lowering<'_>) -> Result<Kernel, Error> {
