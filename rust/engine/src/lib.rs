@@ -11,7 +11,8 @@
 //! run       a plan over the caller's arrays and the variables
 //! ```
 //!
-//! `threads` carries the work of a step, `variable` holds what outlives a run.
+//! `threads` carries the work of a step, `lanes` that of small steps side by side, and `variable` holds what
+//! outlives a run.
 
 pub mod error;
 pub mod grad;
