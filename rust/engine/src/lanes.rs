@@ -47,7 +47,7 @@ enum Next {
     None,
 }
 
-/// Stops the other lanes when it is dropped: where a step panics, they would wait for it forever.
+/// Stops the other lanes when it is dropped: they would wait forever for a step that fails or panics.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

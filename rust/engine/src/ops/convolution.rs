@@ -296,9 +296,9 @@ fn scratch(
 
 /// The multiplications of the direct algorithm.
 fn work(shape: Result<ConvolutionShape, Error>) -> Work {
-    let multiplications = |shape: ConvolutionShape| usize::try_from(shape.flops() / 2);
-    shape
-        .map_or(Work::Other, |shape| Work::Multiplies(multiplications(shape).unwrap_or(usize::MAX)))
+    shape.map_or(Work::Other, |shape| {
+        Work::Multiplies(usize::try_from(shape.flops() / 2).unwrap_or(usize::MAX))
+    })
 }
 
 impl Op for Convolution {

@@ -15,6 +15,7 @@ use super::matrix::{Block, Matrix, MatrixMut};
 use super::microkernel::{Ahead, Tile, sizes};
 use super::pack::{Buffer, LINE, pack_columns, pack_steps};
 use crate::parallel::Parts;
+use crate::permute::copy_strided;
 use crate::{Float, Isa, Parallel};
 
 thread_local! {
@@ -22,12 +23,9 @@ thread_local! {
     /// Where a thread packs its panel of `b`; at most 80 KiB, since a panel is not deeper than a
     /// block of the depth.
     static PANEL: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
-    /// Where the rows of `a` are packed, for all tasks.
+    /// Where the rows of `a` are packed, or copied apart, for all tasks.
     static ROWS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
 }
-
-/// Rows that a task copies.
-const SPACED_ROWS: usize = 16;
 
 /// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes.
 pub(super) fn gemm<T: Float>(
@@ -92,14 +90,8 @@ fn space_rows<'a, T: Float>(
     let line = LINE / size_of::<T>();
     let stride = (columns.div_ceil(line) | 1) * line;
     let spaced = buffer.take(rows * stride);
-    let parts = Parts::new(spaced);
-    parallel.for_each(rows.div_ceil(SPACED_ROWS), &|task| {
-        for row in task * SPACED_ROWS..rows.min((task + 1) * SPACED_ROWS) {
-            // SAFETY: rows do not overlap, and `Parallel` runs each task once.
-            let to = unsafe { parts.range(row * stride, columns) };
-            to.copy_from_slice(&a.data()[row * a.row_stride()..][..columns]);
-        }
-    });
+    let strides = [[a.row_stride(), 1], [stride, 1]];
+    copy_strided(parallel, &[rows, columns], a.data(), &strides[0], spaced, &strides[1]);
     Matrix::new(spaced, rows, columns, stride, 1)
 }
 
