@@ -20,11 +20,13 @@ use crate::{Float, Isa, Parallel};
 
 thread_local! {
     // Memory from the allocator would be given back to the system and fetched again each time.
-    /// Where a thread packs its panel of `b`; at most 80 KiB, since a panel is not deeper than a
+    /// Where a thread packs its panel of `b`; at most 100 KiB, since a panel is not deeper than a
     /// block of the depth.
     static PANEL: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
     /// Where the rows of `a` are packed, or copied apart, for all tasks.
     static ROWS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
+    /// Where a thread packs the rows of its task.
+    static OWN_ROWS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
 }
 
 /// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes.
@@ -43,7 +45,7 @@ pub(super) fn gemm<T: Float>(
     let c = &Parts::new(c.data());
     ROWS.with_borrow_mut(|buffer| {
         let (mut a, mut packed_a) = (a, None);
-        if cut.pack_a {
+        if cut.pack_a && !cut.by_rows {
             let packed = buffer.take(cut.row_groups * cut.packed_rows() * cut.k);
             pack_rows(isa, parallel, &cut, a, packed);
             packed_a = Some(&*packed);
@@ -65,18 +67,29 @@ fn pack_rows<T: Float>(
 ) {
     /// Groups of rows that a task packs: neighbours share lines.
     const TOGETHER: usize = 8;
-    let width = cut.packed_rows();
+    let length = cut.packed_rows() * cut.k;
     let parts = Parts::new(packed);
     parallel.for_each(cut.row_groups.div_ceil(TOGETHER), &|task| {
         let groups = task * TOGETHER..cut.row_groups.min((task + 1) * TOGETHER);
-        let (start, length) = (groups.start * cut.k * width, groups.len() * cut.k * width);
         // SAFETY: ranges of different tasks do not overlap, and `Parallel` runs each task once.
-        let packed = unsafe { parts.range(start, length) };
-        for (group, packed) in groups.zip(packed.chunks_exact_mut(cut.k * width)) {
-            let (row, rows) = cut.rows(group);
-            pack_steps(isa, a.block(row, rows, 0, cut.k), width, packed);
-        }
+        let packed = unsafe { parts.range(groups.start * length, groups.len() * length) };
+        pack_groups(isa, cut, a, groups, packed);
     });
+}
+
+/// Packs some groups of rows.
+fn pack_groups<T: Float>(
+    isa: Isa,
+    cut: &Cut,
+    a: Matrix<T>,
+    groups: Range<usize>,
+    packed: &mut [T],
+) {
+    let width = cut.packed_rows();
+    for (group, packed) in groups.zip(packed.chunks_exact_mut(cut.k * width)) {
+        let (row, rows) = cut.rows(group);
+        pack_steps(isa, a.block(row, rows, 0, cut.k), width, packed);
+    }
 }
 
 /// Copies the rows to an odd number of cache lines from one another, so that they spread over the sets
@@ -141,6 +154,23 @@ struct Panel<T> {
 impl<T: Float> Product<'_, T> {
     fn task(&self, task: usize) {
         let (panels, groups) = self.cut.task(task);
+        let length = self.cut.packed_rows() * self.cut.k;
+        match self.packed_a {
+            None if self.cut.pack_a => OWN_ROWS.with_borrow_mut(|buffer| {
+                let packed = buffer.take(groups.len() * length);
+                pack_groups(self.isa, self.cut, self.a, groups.clone(), packed);
+                self.panels(panels, groups, Some(packed));
+            }),
+            None => self.panels(panels, groups, None),
+            Some(all) => {
+                let packed = &all[groups.start * length..groups.end * length];
+                self.panels(panels, groups, Some(packed));
+            }
+        }
+    }
+
+    /// Computes groups of rows of some panels; `packed` are the rows, where they are packed.
+    fn panels(&self, panels: Range<usize>, groups: Range<usize>, packed: Option<&[T]>) {
         let blocks = self.cut.depth_blocks;
         let mut turns = panels.flat_map(|panel| (0..blocks).map(move |block| (panel, block)));
         let mut next = turns.next();
@@ -148,7 +178,7 @@ impl<T: Float> Product<'_, T> {
         PANEL.with_borrow_mut(|buffer| {
             while let Some(panel) = next {
                 next = turns.next();
-                self.panel(panel, next, groups.clone(), fetched, buffer);
+                self.panel(panel, next, (groups.clone(), packed), fetched, buffer);
                 fetched = true;
             }
         });
@@ -160,7 +190,7 @@ impl<T: Float> Product<'_, T> {
         &self,
         (index, block): (usize, usize),
         next: Option<(usize, usize)>,
-        groups: Range<usize>,
+        (groups, rows): (Range<usize>, Option<&[T]>),
         fetched: bool,
         buffer: &mut Buffer,
     ) {
@@ -176,7 +206,7 @@ impl<T: Float> Product<'_, T> {
         } else {
             (part.data().as_ptr(), part.row_stride())
         };
-        let a = self.rows(&groups, (start, depth));
+        let a = self.rows(&groups, rows, (start, depth));
         let beta = if block == 0 { self.beta } else { T::ONE };
         let is_last = block + 1 == cut.depth_blocks;
         let panel = Panel { column, columns, depth, a, b, b_step, beta, is_last };
@@ -262,15 +292,18 @@ impl<T: Float> Product<'_, T> {
     }
 
     /// Some groups of rows in a block of the depth.
-    fn rows(&self, groups: &Range<usize>, (start, depth): (usize, usize)) -> Rows<T> {
+    fn rows(
+        &self,
+        groups: &Range<usize>,
+        packed: Option<&[T]>,
+        (start, depth): (usize, usize),
+    ) -> Rows<T> {
         let (first, rows) = self.cut.all_rows(groups);
-        match self.packed_a {
+        match packed {
             Some(packed) => {
-                let (step, distance) =
-                    (self.cut.packed_rows(), self.cut.packed_rows() * self.cut.k);
-                let packed = &packed[groups.start * distance..groups.end * distance];
+                let step = self.cut.packed_rows();
                 let data = packed[start * step..].as_ptr();
-                Rows { data, row: 1, step, packed: Some(distance) }
+                Rows { data, row: 1, step, packed: Some(step * self.cut.k) }
             }
             None => {
                 let a = self.a.block(first, rows, start, depth);

@@ -11,6 +11,8 @@ use crate::Float;
 /// grow with the length of a sum, and so much of `b`'s panel stays in the second cache. It need not fit
 /// into the first: a tile uses each row of it for as many multiplications as it has rows.
 const DEPTH: usize = 640;
+/// A depth below this is one stretch: in two shorter ones the result is read and written once more.
+const WHOLE_DEPTH: usize = DEPTH + DEPTH / 4;
 /// About the multiplications of a task, so that handing it to a thread pays.
 const TASK_WORK: usize = 128 * 1024;
 /// Panels, or groups of rows, that make a copy of the other operand pay.
@@ -42,6 +44,8 @@ pub(super) struct Cut {
     larger_groups: usize,
     row_parts: usize,
     pub(super) depth_blocks: usize,
+    /// Whether tasks are rows with all their columns.
+    pub(super) by_rows: bool,
     pub(super) pack_a: bool,
     /// Whether the rows of `a` are copied to where they do not drive one another out of the cache.
     pub(super) space_a: bool,
@@ -82,7 +86,8 @@ impl Cut {
             group_rows: m / row_groups,
             larger_groups: m % row_groups,
             row_parts,
-            depth_blocks: k.div_ceil(DEPTH),
+            by_rows,
+            depth_blocks: if k < WHOLE_DEPTH { 1 } else { k.div_ceil(DEPTH) },
             pack_a: !adjacent(a.column_stride()) && (!adjacent(a.row_stride()) || spread),
             space_a: adjacent(a.column_stride())
                 && panels >= REUSE
