@@ -34,6 +34,10 @@ impl Label for u8 {}
 impl Label for i32 {}
 impl Label for i64 {}
 
+/// Tasks of a loss, where there are fewer of [`WORK`] elements, and the elements that each has at least:
+/// their exponentials take a microsecond.
+const TASKS: usize = 16;
+const LEAST_WORK: usize = 512;
 /// The probability that stands for all smaller ones in a logarithm.
 const FLOOR: f64 = 1e-20;
 
@@ -258,7 +262,12 @@ fn for_each_rows<T: Float>(
 ) {
     assert_eq!(logits.len(), loss.len() * depth, "logits do not have `depth` numbers per row");
     assert_eq!(probability.len(), logits.len(), "probabilities and logits differ in number");
-    let rows_per_task = (WORK / depth.max(1)).max(1);
+    // A few tasks, but none that is not worth handing out.
+    let elements = (logits.len() / TASKS).clamp(LEAST_WORK, WORK);
+    let rows_per_task = match elements / depth.max(1) {
+        few if few < ABREAST => few.max(1),
+        rows => rows - rows % ABREAST,
+    };
     let parts = Parts::new(probability);
     for_each_chunk(parallel, loss, rows_per_task, &|chunk, loss| {
         let (first, count) = (chunk * rows_per_task, loss.len());
