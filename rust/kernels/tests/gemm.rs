@@ -175,6 +175,9 @@ fn the_shapes_of_training_are_within_the_bound() {
         // Rows that would drive one another out of the cache are copied apart.
         (37, 200, 1024, Layout::RowMajor, Layout::Transposed),
         (37, 200, 2048, Layout::RowMajor, Layout::RowMajor),
+        // Depths just below and above the longest that is summed at once.
+        (30, 70, 799, Layout::RowMajor, Layout::Transposed),
+        (30, 70, 800, Layout::RowMajor, Layout::Transposed),
     ] {
         let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, 0, 7);
         let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };
@@ -183,6 +186,27 @@ fn the_shapes_of_training_are_within_the_bound() {
                 check::<f32>(&case, algorithm);
             }
         });
+    }
+}
+
+/// Such products are computed as their transposed ones where the rows fill vectors.
+#[test]
+fn products_of_small_batches_are_within_the_bound() {
+    for (number, (m, n, k)) in
+        [(16, 513, 600), (32, 300, 900), (32, 4230, 130), (8, 600, 513), (12, 600, 513)]
+            .into_iter()
+            .enumerate()
+    {
+        let (a_layout, b_layout) =
+            ([Layout::RowMajor, Layout::Spread][number % 2], Layout::Transposed);
+        for (beta, epilogue) in [(0.0, 0), (0.0, 2), (0.0, 4), (0.7, 1)] {
+            let (gap, alpha, seed) = (number % 3, 0.5, number as u64);
+            let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };
+            on_both_sides(|| {
+                check::<f32>(&case, GemmAlgorithm::Blocked);
+                check::<f64>(&case, GemmAlgorithm::Blocked);
+            });
+        }
     }
 }
 

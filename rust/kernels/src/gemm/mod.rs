@@ -12,6 +12,7 @@ mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod split;
 mod stretched;
+mod turned;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no such CPU has tiles"))]
 mod windows;
 
@@ -108,6 +109,8 @@ fn own<T: Float>(
     }
     if skinny::suits(a, b) {
         skinny::gemm(isa, parallel, alpha, a, b, beta, c, epilogue);
+    } else if beta == T::ZERO && turned::suits(isa, a, b) {
+        turned::gemm(isa, parallel, alpha, a, b, c, epilogue);
     } else {
         blocked::gemm(isa, parallel, alpha, a, b, beta, c, epilogue);
     }
