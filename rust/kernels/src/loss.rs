@@ -34,10 +34,6 @@ impl Label for u8 {}
 impl Label for i32 {}
 impl Label for i64 {}
 
-/// Tasks of a loss, where there are fewer of [`WORK`] elements, and the elements that each has at least:
-/// their exponentials take a microsecond.
-const TASKS: usize = 16;
-const LEAST_WORK: usize = 512;
 /// The probability that stands for all smaller ones in a logarithm.
 const FLOOR: f64 = 1e-20;
 
@@ -260,9 +256,12 @@ fn for_each_rows<T: Float>(
     probability: &mut [T],
     task: impl Fn(usize, &[T], &mut [T], &mut [T]) + Sync,
 ) {
+    /// Tasks, where they have fewer than [`WORK`] elements, and the elements that each has at least: their
+    /// exponentials take a microsecond.
+    const TASKS: usize = 16;
+    const LEAST_WORK: usize = 512;
     assert_eq!(logits.len(), loss.len() * depth, "logits do not have `depth` numbers per row");
     assert_eq!(probability.len(), logits.len(), "probabilities and logits differ in number");
-    // A few tasks, but none that is not worth handing out.
     let elements = (logits.len() / TASKS).clamp(LEAST_WORK, WORK);
     let rows_per_task = match elements / depth.max(1) {
         few if few < ABREAST => few.max(1),

@@ -7,9 +7,10 @@ use super::microkernel::{Ahead, Sizes, WIDE};
 use super::pack::LINE;
 use crate::Float;
 
-/// The longest stretch of the depth that is summed before it is added to the result: rounding errors
-/// grow with the length of a sum, and so much of `b`'s panel stays in the second cache. It need not fit
-/// into the first: a tile uses each row of it for as many multiplications as it has rows.
+/// The longest stretch of the depth, where there are several: each is summed before it is added to the
+/// result. Rounding errors grow with the length of a sum, and so much of `b`'s panel stays in the second
+/// cache. It need not fit into the first: a tile uses each row of it for as many multiplications as it has
+/// rows.
 const DEPTH: usize = 640;
 /// A depth below this is one stretch: in two shorter ones the result is read and written once more.
 const WHOLE_DEPTH: usize = DEPTH + DEPTH / 4;
@@ -76,6 +77,8 @@ impl Cut {
         let adjacent = |stride: usize| stride == 1;
         // Rows that a kernel reads in steps of this many bytes lie on a page of their own each.
         let spread = a.column_stride() * size_of::<T>() >= PAGE / 4 && panels >= REUSE;
+        // Its rows lie as they would in a copy.
+        let is_panel = panels == 1 && b.row_stride() == n;
         Cut {
             sizes,
             n,
@@ -92,7 +95,7 @@ impl Cut {
             space_a: adjacent(a.column_stride())
                 && panels >= REUSE
                 && crowded(sizes.rows.min(m), a),
-            pack_b: !adjacent(b.column_stride()) || row_groups >= REUSE && !by_rows,
+            pack_b: !adjacent(b.column_stride()) || row_groups >= REUSE && !by_rows && !is_panel,
         }
     }
 
@@ -187,7 +190,6 @@ fn cut_by_rows<T: Float>(
     let lines = width.div_ceil(LINE) + usize::from(!stride.is_multiple_of(LINE));
     a.row_stride() == 1
         && b.column_stride() == 1
-        && b.rows() <= DEPTH
         && b.rows() * lines <= cache_sets(stride) * CACHE_WAYS
         && row_groups >= ROW_TASKS
         && panels >= ENOUGH_PANELS

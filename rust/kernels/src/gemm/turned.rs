@@ -10,9 +10,9 @@ use super::blocked;
 use super::epilogue::{Epilogue, finish};
 use super::matrix::{Block, Matrix, MatrixMut};
 use super::microkernel::sizes;
-use super::pack::{Buffer, transpose_to};
+use super::pack::{Buffer, transpose, transpose_to};
 use crate::parallel::Parts;
-use crate::{Float, Isa, Parallel};
+use crate::{Float, Isa, Parallel, for_each_chunk};
 
 /// Up to so many rows the copy of the other operand costs more than those of the rows and of the result.
 const MOST_ROWS: usize = 32;
@@ -23,8 +23,12 @@ const MIN_SIZE: usize = 256 * 1024;
 const STRIP: usize = 4096;
 /// Columns per task that writes them.
 const COLUMNS: usize = 64;
+/// Steps per task that packs the rows.
+const STEPS: usize = 256;
 
 thread_local! {
+    /// The rows, packed for all tasks.
+    static ROWS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
     /// The transposed result of a strip; at most 1 MiB.
     static TURNED: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
 }
@@ -52,11 +56,12 @@ pub(super) fn gemm<T: Float>(
 ) {
     let (m, n, k, stride) = (c.rows(), c.columns(), a.columns(), c.row_stride());
     let parts = Parts::new(c.data());
-    TURNED.with_borrow_mut(|buffer| {
+    let with_buffers = |rows: &mut Buffer, buffer: &mut Buffer| {
+        let right = pack(isa, parallel, a, rows);
         for first in (0..n).step_by(STRIP) {
             let strip = STRIP.min(n - first);
             let turned = buffer.take(strip * m);
-            let (left, right) = (b.block(0, k, first, strip).transposed(), a.transposed());
+            let left = b.block(0, k, first, strip).transposed();
             let to = MatrixMut::row_major(&mut *turned, strip, m);
             blocked::gemm(isa, parallel, alpha, left, right, T::ZERO, to, Epilogue::None);
             let turned = Matrix::row_major(turned, strip, m);
@@ -69,5 +74,21 @@ pub(super) fn gemm<T: Float>(
                 finish(isa, &mut block, epilogue.block(0, column, n));
             });
         }
+    };
+    ROWS.with_borrow_mut(|rows| TURNED.with_borrow_mut(|buffer| with_buffers(rows, buffer)));
+}
+
+/// Writes the rows step by step: a panel of a right operand, which is not copied again.
+fn pack<'a, T: Float>(
+    isa: Isa,
+    parallel: &dyn Parallel,
+    a: Matrix<T>,
+    buffer: &'a mut Buffer,
+) -> Matrix<'a, T> {
+    let (m, k) = (a.rows(), a.columns());
+    let steps = buffer.take(k * m);
+    for_each_chunk(parallel, steps, STEPS * m, &|task, steps| {
+        transpose(isa, a.block(0, m, task * STEPS, steps.len() / m), m, steps);
     });
+    Matrix::row_major(steps, k, m)
 }
