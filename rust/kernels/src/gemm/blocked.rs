@@ -87,7 +87,7 @@ fn pack_groups<T: Float>(
 ) {
     let width = cut.packed_rows();
     for (group, packed) in groups.zip(packed.chunks_exact_mut(cut.k * width)) {
-        let (row, rows) = cut.rows(group);
+        let (row, rows) = cut.rows(&(group..group + 1));
         pack_steps(isa, a.block(row, rows, 0, cut.k), width, packed);
     }
 }
@@ -227,7 +227,7 @@ impl<T: Float> Product<'_, T> {
         let (sizes, kernels) = (cut.group_sizes(), cut.group_sizes().map(kernel));
         // Else a tile has too few steps to ask for all rows of the next one.
         let fetches = depth >= cut.sizes.rows;
-        let (mut row, all_rows) = cut.all_rows(&groups);
+        let (mut row, all_rows) = cut.rows(&groups);
         let mut coming =
             next.map(|next| (self.tile(row, next.0), cut.places(self.b, next, groups.len())));
         let mut ahead = Ahead::new();
@@ -248,13 +248,13 @@ impl<T: Float> Product<'_, T> {
             beta: panel.beta,
         };
         for group in groups.clone() {
-            let larger = cut.is_larger(group);
-            let rows = sizes[larger];
+            let (_, rows) = cut.rows(&(group..group + 1));
+            let larger = usize::from(rows > sizes[0]);
             let below = tile.c.wrapping_add(rows * self.c_row);
             ahead.begin(depth);
             match &coming {
                 _ if !fetches => {}
-                _ if group + 1 < groups.end => ahead.add(rows, below, self.c_row),
+                _ if group + 1 < groups.end => ahead.add(sizes[1], below, self.c_row),
                 Some((tile, _)) => ahead.add(cut.sizes.rows, *tile, self.c_row),
                 None => {}
             }
@@ -298,7 +298,7 @@ impl<T: Float> Product<'_, T> {
         packed: Option<&[T]>,
         (start, depth): (usize, usize),
     ) -> Rows<T> {
-        let (first, rows) = self.cut.all_rows(groups);
+        let (first, rows) = self.cut.rows(groups);
         match packed {
             Some(packed) => {
                 let step = self.cut.packed_rows();

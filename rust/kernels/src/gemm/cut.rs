@@ -35,14 +35,12 @@ const CACHE_WAYS: usize = 8;
 /// A product's panels of columns, groups of rows and blocks of the depth.
 pub(super) struct Cut {
     pub(super) sizes: Sizes,
+    m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
     panels: usize,
     panel_parts: usize,
     pub(super) row_groups: usize,
-    /// Rows of a small group; the first `larger_groups` have one more.
-    group_rows: usize,
-    larger_groups: usize,
     row_parts: usize,
     pub(super) depth_blocks: usize,
     /// Whether tasks are rows with all their columns.
@@ -81,13 +79,13 @@ impl Cut {
         let is_panel = panels == 1 && b.row_stride() == n;
         Cut {
             sizes,
+            m,
             n,
             k,
             panels,
             panel_parts,
-            row_groups,
-            group_rows: m / row_groups,
-            larger_groups: m % row_groups,
+            // An even number, so that two threads have as many rows each.
+            row_groups: if row_parts > 1 { row_groups.next_multiple_of(2) } else { row_groups },
             row_parts,
             by_rows,
             depth_blocks: if k < WHOLE_DEPTH { 1 } else { k.div_ceil(DEPTH) },
@@ -122,26 +120,15 @@ impl Cut {
         if columns > self.sizes.lanes { WIDE * self.sizes.lanes } else { self.sizes.lanes }
     }
 
-    /// The first row of a group and their number: nearly equal.
-    pub(super) fn rows(&self, group: usize) -> (usize, usize) {
-        let first = group * self.group_rows + group.min(self.larger_groups);
-        (first, self.group_rows + usize::from(group < self.larger_groups))
-    }
-
-    /// The first row of some groups and their number.
-    pub(super) fn all_rows(&self, groups: &Range<usize>) -> (usize, usize) {
-        let (first, (last, rows)) = (self.rows(groups.start).0, self.rows(groups.end - 1));
-        (first, last + rows - first)
+    /// The first row of some groups and their number. Groups are nearly equal, and so are as many of them.
+    pub(super) fn rows(&self, groups: &Range<usize>) -> (usize, usize) {
+        let boundary = |group: usize| group * self.m / self.row_groups;
+        (boundary(groups.start), boundary(groups.end) - boundary(groups.start))
     }
 
     /// Rows of the smaller groups, and of the larger ones, which may be none.
     pub(super) fn group_sizes(&self) -> [usize; 2] {
-        [self.group_rows, self.group_rows + usize::from(self.larger_groups > 0)]
-    }
-
-    /// The place in [`Cut::group_sizes`] of a group's rows.
-    pub(super) fn is_larger(&self, group: usize) -> usize {
-        usize::from(group < self.larger_groups)
+        [self.m / self.row_groups, self.m.div_ceil(self.row_groups)]
     }
 
     /// The room that each step of a packed group of rows has: steps begin at cache lines.

@@ -57,18 +57,19 @@ pub(super) fn gemm<T: Float>(
     epilogue: Epilogue<T>,
 ) {
     let (m, n, k) = (a.rows(), b.columns(), a.columns());
-    // The longer side is cut.
-    let (rows_per_task, columns_per_task) = if m > n {
-        (TASK_WORK.div_ceil(n * k).next_multiple_of(SIDE).min(m), n)
-    } else {
-        (m, TASK_WORK.div_ceil(m * k).next_multiple_of(SIDE).min(n))
+    // The longer side is cut, into an even number of parts, so that two threads have as much each.
+    let tiles = m.max(n).div_ceil(SIDE);
+    let tasks = match (m * n * k).div_ceil(TASK_WORK) {
+        tasks @ 0..=1 => tasks,
+        tasks => tasks.next_multiple_of(2).min(tiles),
     };
-    let across = n.div_ceil(columns_per_task);
     let c_row = c.row_stride();
     let parts = Parts::new(c.data());
-    parallel.for_each(m.div_ceil(rows_per_task) * across, &|task| {
-        let (row, column) = (task / across * rows_per_task, task % across * columns_per_task);
-        let (rows, columns) = (rows_per_task.min(m - row), columns_per_task.min(n - column));
+    parallel.for_each(tasks, &|task| {
+        let boundary = |task: usize| (task * tiles / tasks * SIDE).min(m.max(n));
+        let (start, length) = (boundary(task), boundary(task + 1) - boundary(task));
+        let [(row, rows), (column, columns)] =
+            if m > n { [(start, length), (0, n)] } else { [(0, m), (start, length)] };
         // SAFETY: blocks of different tasks do not overlap, and `Parallel` runs each task once.
         let mut block = unsafe { Block::new(&parts, c_row, (row, rows), (column, columns)) };
         for i in (0..rows).step_by(SIDE) {
