@@ -46,8 +46,9 @@ def convolution_algorithm(name: str) -> None:
     Where an algorithm cannot compute a shape, or not within the bound that ``config.precision``
     sets, the choice of ``"auto"`` is taken. Winograd's method needs kernels of 3 x 3 or 5 x 5
     without stride, dilation and groups, and multiples of 16 channels; it takes tiles of 6 x 6 or,
-    for 5 x 5 where precision allows it, of 8 x 8. The direct algorithm computes all but the
-    gradient to the input of strided windows. On CPUs that multiply tiles of bfloat16 numbers (AMX),
+    for 5 x 5 where precision allows it, of 8 x 8. The direct algorithm computes all but some
+    gradients to the input of strided windows, such as those whose padding is longer than a window
+    less its stride. On CPUs that multiply tiles of bfloat16 numbers (AMX),
     ``"auto"`` may also split each number into two of those.
 
     Args:

@@ -10,6 +10,7 @@ mod ends;
 mod im2col;
 pub mod naive;
 mod patches;
+mod phases;
 mod shape;
 mod transpose;
 mod units;
@@ -30,11 +31,11 @@ pub enum Algorithm {
     /// Every channel by itself, for shapes with one input channel per group.
     Depthwise,
     /// Windows are read where they are, from a copy of the input with channels last and a border of
-    /// zeros. Not for the gradient to the input of windows that leave gaps.
+    /// zeros. Not for the gradient to the input of windows that leave gaps, unless its channels lie last.
     Direct,
     /// The same with each number as the sum of two bfloat16 ones, whose products AMX computes; where the
     /// CPU does not, or the numbers are no such sums, [`Algorithm::Direct`]. Not for the gradient to the
-    /// weight.
+    /// weight, nor to the input of windows that leave gaps.
     Split,
     /// One product a frequency for all taps, with tiles of 6 x 6: see [`winograd`]. For kernels of
     /// 3 x 3 and 5 x 5 whose windows lie next to one another.
@@ -63,9 +64,14 @@ impl Algorithm {
                 shape.turned().as_ref().map_or(f64::INFINITY, direct::split_cost)
             }
             (Algorithm::Split, _) => direct::split_cost(shape),
-            (Algorithm::Direct, _) => direct::cost(pass, shape),
-            (Algorithm::Im2col, Pass::WeightGradient) => 1.2,
-            (Algorithm::Im2col, _) => 1.6,
+            // Where there are tiles, im2col's products are split.
+            (Algorithm::Direct, Pass::InputGradient)
+                if shape.turned().is_none() && T::splitter(isa).is_some() =>
+            {
+                2.0 * direct::cost::<T>(isa, pass, shape)
+            }
+            (Algorithm::Direct, _) => direct::cost::<T>(isa, pass, shape),
+            (Algorithm::Im2col, _) => im2col::cost(pass, shape),
             (Algorithm::Depthwise, _) if shape.groups > 1 => 0.0,
             (Algorithm::Depthwise, _) => 3.0,
             // A product takes longer, the more so the larger the tile: there are the transforms too.
@@ -84,7 +90,11 @@ impl Algorithm {
             Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
             Algorithm::Split => {
-                pass != Pass::WeightGradient && direct::supports(pass, shape) && shape.groups == 1
+                let gaps = pass == Pass::InputGradient && shape.turned().is_none();
+                pass != Pass::WeightGradient
+                    && direct::supports(pass, shape)
+                    && shape.groups == 1
+                    && !gaps
             }
             Algorithm::Winograd6 => winograd::supports(6, pass, shape),
             Algorithm::Winograd8 => winograd::supports(8, pass, shape),

@@ -97,21 +97,10 @@ impl ConvolutionShape {
     /// The convolution of the output's gradient that gives the input's, if there is one: where windows
     /// lie next to one another.
     pub(crate) fn turned(&self) -> Option<Self> {
-        let mut padding_before = [0; 3];
-        for (axis, padding) in padding_before.iter_mut().enumerate() {
-            let reach = (self.kernel[axis] - 1) * self.dilation[axis];
-            *padding = reach.checked_sub(self.padding_before[axis])?;
+        if self.stride != [1; 3] {
+            return None;
         }
-        (self.stride == [1; 3]).then_some(ConvolutionShape {
-            input_channels: self.output_channels,
-            output_channels: self.input_channels,
-            input: self.output,
-            output: self.input,
-            input_layout: self.output_layout,
-            output_layout: self.input_layout,
-            padding_before,
-            ..*self
-        })
+        self.phases()?.next().map(|phase| phase.shape)
     }
 
     /// Zeros behind the input that the last windows need.

@@ -8,12 +8,13 @@ mod split;
 mod weight;
 
 use super::ends::{Output, Source, Target};
+use super::phases::Phase;
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{
     Block, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, transpose_to,
 };
-use crate::parallel::Parts;
+use crate::parallel::{Parts, for_each_chunk};
 use crate::shape::Sizes;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
@@ -28,6 +29,8 @@ pub(super) use weight::{add_parts, in_order, pack_gradient, weight_gradient};
 /// The longest stretch of the depth that is summed before it is added to the output: rounding errors
 /// grow with the length of a sum, and so much of a panel stays in the cache.
 const DEPTH: usize = 256;
+/// Elements that a task sets to zero.
+const ZEROS: usize = 64 * 1024;
 /// Pixels of a block at most.
 const MAX_PIXELS: usize = 1024;
 /// Elements of the weight from which on the sums of its gradient leave the cache.
@@ -37,7 +40,8 @@ const ALIGNMENT: usize = 16;
 
 /// Whether a pass over this shape can be computed so.
 pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
-    pass != Pass::InputGradient || shape.turned().is_some()
+    let fits = shape.stride == [1; 3] || shape.input_layout == Layout::ChannelsLast;
+    pass != Pass::InputGradient || fits && shape.phases().is_some()
 }
 
 /// How much longer a pass over this shape takes, for as many products, than one over a large shape.
@@ -45,20 +49,36 @@ pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
 /// The rows of a product are those of the image, so narrow images fill its tiles badly; and each block
 /// of pixels reads and writes the sums of the weight's gradient, which pays if there are many pixels or
 /// the sums stay in the cache.
-pub(super) fn cost(pass: Pass, shape: &ConvolutionShape) -> f64 {
+pub(super) fn cost<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> f64 {
     let narrow = |shape: &ConvolutionShape| {
         let width = flat(shape).output[2].max(1) as f64;
         1.0 + 4.0 / (width * width)
     };
     match pass {
         Pass::Forward => narrow(shape),
-        Pass::InputGradient => shape.turned().as_ref().map_or(f64::INFINITY, narrow),
+        Pass::InputGradient => match shape.turned() {
+            Some(turned) => narrow(&turned),
+            None => {
+                let width = |phase: Phase| narrow(&phase.shape);
+                let widest = shape.phases().into_iter().flatten().map(width).reduce(f64::min);
+                widest.map_or(f64::INFINITY, |narrow| narrow * strided_cost::<T>(isa, shape))
+            }
+        },
         Pass::WeightGradient => {
             let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
             let out_of_cache = shape.weight_elements() as f64 / CACHED_SUMS;
             1.0 + 250.0 / pixels * out_of_cache.min(1.0)
         }
     }
+}
+
+/// How much longer a gradient to the input whose windows leave gaps takes for the weight, which is packed
+/// for few pixels, and for columns of its panels that are empty; fitted to an AMD Zen 5.
+fn strided_cost<T: Float>(isa: Isa, shape: &ConvolutionShape) -> f64 {
+    let columns = shape.group_inputs();
+    let filled = columns as f64 / Panels::new::<T>(isa, columns).packed_columns() as f64;
+    let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
+    (1.0 + 16.0 / pixels) / filled
 }
 
 /// Whether a pass that is supported can write to a pool, or read from one.
@@ -84,15 +104,23 @@ pub(super) fn scratch_elements<T: Float>(
     shape: &ConvolutionShape,
     pooled: bool,
 ) -> usize {
-    let forward = |shape: &ConvolutionShape, pooled| {
-        let shape = flat(shape);
-        let cut = Cut::new::<T>(isa, &shape, pooled);
-        cut.packed(&shape) + cut.scratch(&shape)
+    let cut = |shape: &ConvolutionShape, pooled| {
+        let cut = Cut::new::<T>(isa, shape, pooled);
+        (cut.packed(shape), cut.scratch(shape))
     };
     match pass {
-        Pass::Forward => forward(shape, pooled),
+        Pass::Forward => {
+            let (packed, scratch) = cut(&flat(shape), pooled);
+            packed + scratch
+        }
         // Its input is pooled, which takes no other memory.
-        Pass::InputGradient => shape.turned().map_or(0, |shape| forward(&shape, false)),
+        Pass::InputGradient => {
+            let phases = shape.phases().into_iter().flatten();
+            let sizes = phases.map(|phase| cut(&placed(shape, &phase).0, false));
+            let (packed, scratch) = sizes
+                .fold((0, 0), |(all, most), (packed, scratch)| (all + packed, most.max(scratch)));
+            packed + scratch
+        }
         Pass::WeightGradient => weight::scratch_elements::<T>(isa, shape, pooled),
     }
 }
@@ -109,9 +137,13 @@ pub(super) fn convolution<T: Float, const SPLIT: bool>(
     output: Target<T>,
     scratch: &mut [T],
 ) {
-    let (input, order) = (Source::Array(input), Order::forward(shape));
-    let weight = (weight, order);
-    forward::<T, SPLIT>(isa, parallel, &flat(shape), input, weight, bias, relu, output, scratch);
+    let (order, shape) = (Order::forward(shape), &flat(shape));
+    let panels = Panels::new::<T>(isa, shape.group_outputs());
+    let (weight, scratch) =
+        Packed::new(isa, parallel, (weight, order), (panels, shape.groups, shape.depth()), scratch);
+    let finish = (Epilogue::of(bias, relu), Grid::whole(shape));
+    let (input, output) = (Source::Array(input), output.shared());
+    forward::<T, SPLIT>(isa, parallel, shape, input, &weight, finish, output, scratch);
 }
 
 /// See [`super::convolution_input_gradient`].
@@ -124,10 +156,66 @@ pub(super) fn input_gradient<T: Float, const SPLIT: bool>(
     input_gradient: &mut [T],
     scratch: &mut [T],
 ) {
-    let Some(turned) = shape.turned() else { unreachable!("the shape is not supported") };
+    let Some(phases) = shape.phases() else { unreachable!("the shape is not supported") };
+    if shape.leaves_gaps() {
+        for_each_chunk(parallel, input_gradient, ZEROS, &|_, chunk| chunk.fill(T::ZERO));
+    }
+    let depth = shape.phases().into_iter().flatten().map(|phase| phase.shape.depth()).sum();
+    let panels = Panels::new::<T>(isa, shape.group_inputs());
     let weight = (weight, Order::backward(shape));
-    let (x, y) = (output_gradient, Target::Array(input_gradient));
-    forward::<T, SPLIT>(isa, parallel, &flat(&turned), x, weight, None, false, y, scratch);
+    let (mut weight, scratch) =
+        Packed::new(isa, parallel, weight, (panels, shape.groups, depth), scratch);
+    for phase in phases {
+        let (phase, grid) = placed(shape, &phase);
+        let (x, y) = (output_gradient, Target::Array(&mut *input_gradient).shared());
+        let finish = (Epilogue::None, grid);
+        forward::<T, SPLIT>(isa, parallel, &phase, x, &weight, finish, y, scratch);
+        weight.first += phase.depth();
+    }
+}
+
+/// A phase of a gradient to the input as it is computed, and its pixels.
+fn placed(shape: &ConvolutionShape, phase: &Phase) -> (ConvolutionShape, Grid) {
+    if shape.stride == [1; 3] {
+        let shape = flat(&phase.shape);
+        return (shape, Grid::whole(&shape));
+    }
+    (phase.shape, Grid { size: shape.input, stride: shape.stride, offset: phase.offset })
+}
+
+/// A weight in packed panels.
+struct Packed<'a, T> {
+    panels: Panels,
+    data: &'a [T],
+    /// Rows of a group's panel, and the first one of this convolution's.
+    depth: usize,
+    first: usize,
+}
+
+impl<'a, T: Float> Packed<'a, T> {
+    /// Packs a weight, of so many groups and rows, into the first part of the memory; returns the rest too.
+    fn new(
+        isa: Isa,
+        parallel: &dyn Parallel,
+        (weight, order): (&[T], Order),
+        (panels, groups, depth): (Panels, usize, usize),
+        memory: &'a mut [T],
+    ) -> (Self, &'a mut [T]) {
+        let (data, rest) = memory.split_at_mut(packed_length(panels, groups, depth));
+        order.pack(isa, parallel, panels, weight, data);
+        (Packed { panels, data, depth, first: 0 }, rest)
+    }
+
+    /// So many rows of a group's panel, which begins at a column.
+    fn panel(&self, group: usize, (column, width): (usize, usize), rows: usize) -> &'a [T] {
+        let group = group * self.depth * self.panels.packed_columns();
+        &self.data[group + column * self.depth + self.first * width..][..rows * width]
+    }
+}
+
+/// The length of a packed weight.
+fn packed_length(panels: Panels, groups: usize, depth: usize) -> usize {
+    (groups * depth * panels.packed_columns()).next_multiple_of(ALIGNMENT)
 }
 
 /// The same convolution with all pixels in one row, if its windows are single pixels.
@@ -178,8 +266,7 @@ impl Cut {
 
     /// The length of the packed weight.
     fn packed(&self, shape: &ConvolutionShape) -> usize {
-        let group = shape.depth() * self.panels.packed_columns();
-        (shape.groups * group).next_multiple_of(ALIGNMENT)
+        packed_length(self.panels, shape.groups, shape.depth())
     }
 
     /// Lengths of a task's copy of the input, and of a panel's part of the output or, if it is pooled, of
@@ -204,33 +291,34 @@ impl Cut {
     }
 }
 
-/// The convolution with a weight whose elements lie in the given order; with `SPLIT` the numbers are split
-/// where that can be done.
+/// The convolution, to the pixels of a grid; with `SPLIT` the numbers are split where that can be done.
 fn forward<T: Float, const SPLIT: bool>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
     input: Source<T>,
-    (weight, order): (&[T], Order),
-    bias: Option<&[T]>,
-    relu: bool,
-    output: Target<T>,
+    packed: &Packed<T>,
+    (epilogue, grid): (Epilogue<T>, Grid),
+    output: Output<T>,
     scratch: &mut [T],
 ) {
-    let cut = Cut::new::<T>(isa, shape, output.is_pooled());
-    let (packed, scratch) = scratch.split_at_mut(cut.packed(shape));
-    order.pack(isa, parallel, cut.panels, weight, packed);
-    let packed = &*packed;
-    let epilogue = Epilogue::of(bias, relu);
-    let output = output.shared();
+    let cut = Cut::new::<T>(isa, shape, matches!(output, Output::Pooled(_)));
     let mut run = |weight: Option<&split::Weight<'_, T>>| {
         let unit = |unit: usize, scratch: &mut [T]| {
             let (part, group, panels) = cut.unit(shape, unit);
             let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
             let input = Input::new(isa, shape, group, &part, input, memory);
             split::with_pixels(weight, shape, &part, &input, |pixels| {
-                let unit =
-                    Unit { isa, shape, cut: &cut, part: &part, group, input: &input, pixels };
+                let unit = Unit {
+                    isa,
+                    shape,
+                    cut: &cut,
+                    grid: &grid,
+                    part: &part,
+                    group,
+                    input: &input,
+                    pixels,
+                };
                 unit.run(panels, packed, epilogue, &output, product);
             });
         };
@@ -247,6 +335,7 @@ struct Unit<'a, T> {
     isa: Isa,
     shape: &'a ConvolutionShape,
     cut: &'a Cut,
+    grid: &'a Grid,
     part: &'a Part,
     group: usize,
     input: &'a Input<'a, T>,
@@ -259,35 +348,42 @@ impl<T: Float> Unit<'_, T> {
     fn run(
         &self,
         panels: Range<usize>,
-        packed: &[T],
+        packed: &Packed<'_, T>,
         epilogue: Epilogue<'_, T>,
         output: &Output<'_, T>,
         product: &mut [T],
     ) {
-        let Unit { isa, shape, cut, part, group, .. } = *self;
+        let Unit { isa, shape, cut, grid, part, group, .. } = *self;
         let depth = Depth::new(shape, self.input.strides);
-        let packed = &packed[group * shape.depth() * cut.panels.packed_columns()..];
         for index in panels {
             let (column, columns, width) = cut.panels.panel(index);
-            let packed = &packed[column * shape.depth()..][..shape.depth() * width];
+            let packed = packed.panel(group, (column, width), shape.depth());
             let panel = Panel { panels: cut.panels, index, packed, columns, depth: &depth };
             let channel = group * shape.group_outputs() + column;
-            let place = |rows| Place { rows, row: shape.output_channels, column: channel, channel };
-            let within = |image: usize| image * part.pixels();
+            let [_, height, width_of_part] = part.sizes();
+            let within = |image: usize, [z, y]: [usize; 2]| {
+                image * part.pixels() + (z * height + y) * width_of_part
+            };
+            let all = shape.output_channels;
             match (output, shape.output_layout) {
                 (Output::Array(output), Layout::ChannelsFirst) => {
                     let rows = &Parts::new(product);
-                    let place = Place { rows, row: width, column: 0, channel };
-                    self.multiply(&panel, place, &within, epilogue);
+                    let start = |image, row| within(image, row) * width;
+                    let place = Place { rows, start: &start, pixel: width, column: 0, channel };
+                    self.multiply(&panel, place, epilogue);
                     turn(isa, shape, part, (channel, columns, width), product, output);
                 }
-                (Output::Array(output), Layout::ChannelsLast) => {
-                    let first = |image| part.first_pixel(shape, image);
-                    self.multiply(&panel, place(output), &first, epilogue);
+                (Output::Array(rows), Layout::ChannelsLast) => {
+                    let start = |image, row| grid.pixel(part, image, row) * all;
+                    let pixel = grid.stride[2] * all;
+                    let place = Place { rows, start: &start, pixel, column: channel, channel };
+                    self.multiply(&panel, place, epilogue);
                 }
                 (Output::Pooled(_), _) => {
-                    let parts = Parts::new(&mut *product);
-                    self.multiply(&panel, place(&parts), &within, epilogue);
+                    let rows = &Parts::new(&mut *product);
+                    let start = |image, row| within(image, row) * all;
+                    let place = Place { rows, start: &start, pixel: all, column: channel, channel };
+                    self.multiply(&panel, place, epilogue);
                 }
             }
         }
@@ -297,21 +393,37 @@ impl<T: Float> Unit<'_, T> {
         }
     }
 
-    /// A panel's channels of the block; `first` says where the pixels of an image begin.
-    fn multiply(
-        &self,
-        panel: &Panel<'_, T>,
-        place: Place<'_, T>,
-        first: &dyn Fn(usize) -> usize,
-        epilogue: Epilogue<'_, T>,
-    ) {
+    /// A panel's channels of the block.
+    fn multiply(&self, panel: &Panel<'_, T>, place: Place<'_, T>, epilogue: Epilogue<'_, T>) {
         let Unit { isa, shape, part, input, pixels, .. } = *self;
-        let is_done = pixels.is_some_and(|pixels| {
-            pixels.multiply(isa, shape, part, input, panel, place, first, epilogue)
-        });
+        let is_done = pixels
+            .is_some_and(|pixels| pixels.multiply(isa, shape, part, input, panel, place, epilogue));
         if !is_done {
-            panel.multiply(isa, shape, part, input, place, first, epilogue);
+            panel.multiply(isa, shape, part, input, place, epilogue);
         }
+    }
+}
+
+/// The pixels of an array that are the output: `offset + stride * position` along each axis.
+pub(super) struct Grid {
+    size: [usize; 3],
+    stride: [usize; 3],
+    offset: [usize; 3],
+}
+
+impl Grid {
+    /// All pixels of an output.
+    pub(super) fn whole(shape: &ConvolutionShape) -> Self {
+        Grid { size: shape.output, stride: [1; 3], offset: [0; 3] }
+    }
+
+    /// The first pixel of a row of a block.
+    pub(super) fn pixel(&self, part: &Part, image: usize, [z, y]: [usize; 2]) -> usize {
+        let at = [z, y, 0];
+        (0..3).fold(part.images.start + image, |pixel, axis| {
+            let position = part.outputs[axis].start + at[axis];
+            pixel * self.size[axis] + position * self.stride[axis] + self.offset[axis]
+        })
     }
 }
 
@@ -357,14 +469,15 @@ fn stretches(shape: &ConvolutionShape, strides: [usize; 3]) -> (Sizes, usize) {
     (offsets.collect(), length)
 }
 
-/// Where the rows of a panel's product go.
+/// Where a panel's product goes: a row for each pixel.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a, T> {
-    /// The memory of all rows.
     pub(super) rows: &'a Parts<'a, T>,
-    /// The distance of a row, which is a pixel, from the one before.
-    pub(super) row: usize,
-    /// Where in a row the panel begins.
+    /// Where the pixels of an image's row begin; both are counted within the block.
+    pub(super) start: &'a dyn Fn(usize, [usize; 2]) -> usize,
+    /// The distance of a pixel from the one before.
+    pub(super) pixel: usize,
+    /// Where in a pixel the panel begins.
     pub(super) column: usize,
     /// The first output channel.
     pub(super) channel: usize,
@@ -379,8 +492,25 @@ struct Panel<'a, T> {
     depth: &'a Depth,
 }
 
+impl<T> Place<'_, T> {
+    /// The panel's channels of some pixels of an image's row, from the `x`th on.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes them meanwhile.
+    pub(super) unsafe fn block(
+        &self,
+        image: usize,
+        [z, y, x]: [usize; 3],
+        (pixels, columns): (usize, usize),
+    ) -> Block<'_, T> {
+        let start = (self.start)(image, [z, y]) + x * self.pixel + self.column;
+        // SAFETY: the caller's promise.
+        unsafe { Block::new(self.rows, self.pixel, (0, pixels), (start, columns)) }
+    }
+}
+
 impl<T: Float> Panel<'_, T> {
-    /// The panel's channels of a block; `first` says where the pixels of an image begin.
+    /// The panel's channels of a block.
     fn multiply(
         &self,
         isa: Isa,
@@ -388,21 +518,18 @@ impl<T: Float> Panel<'_, T> {
         part: &Part,
         input: &Input<T>,
         place: Place<T>,
-        first: &dyn Fn(usize) -> usize,
         epilogue: Epilogue<T>,
     ) {
-        let [_, height, width] = part.sizes();
+        let width = part.sizes()[2];
         let row = shape.stride[2] * input.strides[2];
         let mut panel = self.packed;
         for (index, stretches) in self.depth.0.iter().enumerate() {
             for (image, [z, y]) in part.rows() {
-                let start = first(image) + (z * height + y) * width;
                 let data = &input.data[input.offset(shape, image, [z, y, 0])..];
                 let left = Left { data, row, step: 1, stretches };
-                let columns = (place.column, self.columns);
                 // SAFETY: units have different pixels or channels, and each is run once; the rows of
                 // a unit are computed one after another.
-                let mut c = unsafe { Block::new(place.rows, place.row, (start, width), columns) };
+                let mut c = unsafe { place.block(image, [z, y, 0], (width, self.columns)) };
                 multiply(isa, self.panels, left, panel, index > 0, &mut c);
                 if index + 1 == self.depth.0.len() {
                     let epilogue = epilogue.block(0, place.channel, shape.output_channels);

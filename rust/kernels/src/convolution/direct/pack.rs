@@ -1,13 +1,15 @@
 //! The weight in packed panels.
 
 use super::super::ConvolutionShape;
+use super::super::phases::Taps;
 use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::gemm::{Buffer, Matrix, Panels, transpose};
 use crate::parallel::Parts;
-use crate::window::Layout;
+use crate::window::{Layout, positions};
 use crate::{Float, Isa, Parallel};
+use smallvec::{SmallVec, smallvec};
 
 /// Rows of a panel that a task packs.
 const ROWS: usize = 16;
@@ -24,15 +26,18 @@ thread_local! {
 #[derive(Clone, Copy)]
 pub(in super::super) struct Order {
     groups: usize,
-    taps: usize,
+    kernel: [usize; 3],
     rows: usize,
     columns: usize,
     tap: usize,
     row: usize,
     column: usize,
-    /// The taps are read from the last to the first.
-    reversed: bool,
+    /// The convolution to whose input the gradient is, or none: the taps are taken as they are.
+    backward: Option<ConvolutionShape>,
 }
+
+/// The place of each tap in the packed weight, unless it is in none.
+type Targets = SmallVec<[Option<usize>; 25]>;
 
 impl Order {
     /// The weight as the convolution takes it.
@@ -44,18 +49,18 @@ impl Order {
         };
         Order {
             groups: shape.groups,
-            taps,
+            kernel: shape.kernel,
             rows: shape.group_inputs(),
             columns: shape.group_outputs(),
             tap,
             row,
             column: shape.depth(),
-            reversed: false,
+            backward: None,
         }
     }
 
-    /// The weight as the gradient to the input takes it: turned around in space, input and output
-    /// channels exchanged.
+    /// The weight as the gradient to the input takes it: phase by phase (see
+    /// [`ConvolutionShape::phases`]), turned around in space, input and output channels exchanged.
     pub(in super::super) fn backward(shape: &ConvolutionShape) -> Self {
         let Order { rows, columns, row, column, .. } = Order::forward(shape);
         Order {
@@ -63,7 +68,7 @@ impl Order {
             columns: rows,
             row: column,
             column: row,
-            reversed: true,
+            backward: Some(*shape),
             ..Order::forward(shape)
         }
     }
@@ -77,14 +82,15 @@ impl Order {
         weight: &[T],
         packed: &mut [T],
     ) {
-        let depth = self.taps * self.rows;
+        let targets = self.targets();
+        let depth = targets.iter().flatten().count() * self.rows;
         let parts = Parts::new(packed);
         let row_parts = self.rows.div_ceil(ROWS);
         parallel.for_each(self.groups * panels.count() * row_parts, &|task| {
             let (task, row_part) = (task / row_parts, task % row_parts);
             let (group, panel) = (task / panels.count(), task % panels.count());
             let (column, columns, width) = panels.panel(panel);
-            let from = group * self.rows * self.columns * self.taps + column * self.column;
+            let from = group * self.rows * self.columns * targets.len() + column * self.column;
             let from = (&weight[from..], columns);
             let place = group * depth * panels.packed_columns() + column * depth;
             let rows = row_part * ROWS..self.rows.min((row_part + 1) * ROWS);
@@ -94,30 +100,41 @@ impl Order {
                 unsafe { parts.range(start, count * width) }
             };
             match self.tap {
-                1 => self.pack_taps_together(isa, rows, from, width, &target),
-                _ => self.pack_tap_by_tap(isa, panels, rows, from, &target),
+                1 => self.pack_taps_together(isa, &targets, rows, from, width, &target),
+                _ => self.pack_tap_by_tap(isa, &targets, panels, rows, from, &target),
             }
         });
     }
 
-    /// The place of a tap in the packed weight.
-    fn target_tap(self, tap: usize) -> usize {
-        if self.reversed { self.taps - 1 - tap } else { tap }
+    fn targets(self) -> Targets {
+        let count = self.kernel.iter().product();
+        let Some(shape) = self.backward else { return (0..count).map(Some).collect() };
+        let mut targets: Targets = smallvec![None; count];
+        let mut first = 0;
+        for phase in shape.phases().into_iter().flatten() {
+            for (target, at) in targets.iter_mut().zip(positions(self.kernel)) {
+                *target = target.or(turned_place(at, phase.taps).map(|place| first + place));
+            }
+            first += phase.shape.taps();
+        }
+        targets
     }
 
     /// Packs some rows of a panel whose taps lie apart.
     fn pack_tap_by_tap<'a, T: Float>(
         self,
         isa: Isa,
+        targets: &Targets,
         panels: Panels,
         rows: Range<usize>,
         (weight, columns): (&[T], usize),
         target: &dyn Fn(usize, usize, usize) -> &'a mut [T],
     ) {
-        for tap in 0..self.taps {
+        for (tap, &place) in targets.iter().enumerate() {
+            let Some(place) = place else { continue };
             let from = &weight[tap * self.tap + rows.start * self.row..];
             let from = Matrix::new(from, rows.len(), columns, self.row, self.column);
-            panels.pack(isa, from, target(self.target_tap(tap), rows.start, rows.len()));
+            panels.pack(isa, from, target(place, rows.start, rows.len()));
         }
     }
 
@@ -126,28 +143,39 @@ impl Order {
     fn pack_taps_together<'a, T: Float>(
         self,
         isa: Isa,
+        targets: &Targets,
         rows: Range<usize>,
         (weight, columns): (&[T], usize),
         width: usize,
         target: &dyn Fn(usize, usize, usize) -> &'a mut [T],
     ) {
+        let taps = targets.len();
         // Rows that follow one another without gaps.
-        let together = if self.row == self.taps { SQUARE.div_ceil(self.taps) } else { 1 };
+        let together = if self.row == taps { SQUARE.div_ceil(taps) } else { 1 };
         BUFFER.with_borrow_mut(|buffer| {
-            let transposed = buffer.take::<T>(together * self.taps * width);
+            let transposed = buffer.take::<T>(together * taps * width);
             transposed.fill(T::ZERO);
             for first in rows.clone().step_by(together) {
                 let count = together.min(rows.end - first);
                 let from = &weight[first * self.row..];
-                let from = Matrix::new(from, columns, count * self.taps, self.column, 1);
+                let from = Matrix::new(from, columns, count * taps, self.column, 1);
                 transpose(isa, from, width, transposed);
                 for (index, values) in
-                    transposed[..count * self.taps * width].chunks_exact(width).enumerate()
+                    transposed[..count * taps * width].chunks_exact(width).enumerate()
                 {
-                    let tap = self.target_tap(index % self.taps);
-                    target(tap, first + index / self.taps, 1).copy_from_slice(values);
+                    if let Some(place) = targets[index % taps] {
+                        target(place, first + index / taps, 1).copy_from_slice(values);
+                    }
                 }
             }
         });
     }
+}
+
+/// The place of the tap at a position among some of them, the last one first.
+fn turned_place(at: [usize; 3], taps: [Taps; 3]) -> Option<usize> {
+    at.into_iter().zip(taps).try_fold(0, |place, (at, Taps { first, step, count })| {
+        let from = at.checked_sub(first).filter(|from| from % step == 0)?;
+        Some(place * count + count - 1 - from / step)
+    })
 }

@@ -6,9 +6,9 @@ use std::cell::RefCell;
 
 use super::super::ConvolutionShape;
 use super::block::{Input, Part};
-use super::{Panel, Place};
+use super::{Packed, Panel, Place};
 use crate::gemm::{
-    Block, Buffer, Epilogue, HEADER, Matrix, PANEL, PIECE, Panels, Splitter, Windows, add, finish,
+    Buffer, Epilogue, HEADER, Matrix, PANEL, PIECE, Panels, Splitter, Windows, add, finish,
     split_pixels_length, split_tap,
 };
 use crate::{Float, Isa, Parallel, for_each_chunk};
@@ -50,14 +50,14 @@ pub(super) struct Weight<'a, T> {
     panel: usize,
 }
 
-/// Hands the split weight on, or none where the CPU has no tiles for it. `packed` has its panels one after
-/// another, for each tap and channel a row.
+/// Hands the split weight on, or none where the CPU has no tiles for it. Its packed panels have a row for
+/// each tap and channel.
 pub(super) fn with_weight<T: Float, R>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
     panels: Panels,
-    packed: &[T],
+    packed: &Packed<'_, T>,
     then: impl FnOnce(Option<&Weight<'_, T>>) -> R,
 ) -> R {
     let Some(splitter) = T::splitter(isa).filter(|_| panels.panel(0).2 <= PANEL) else {
@@ -70,7 +70,7 @@ pub(super) fn with_weight<T: Float, R>(
         let split = buffer.take::<T>(panels.count() * panel);
         for_each_chunk(parallel, split, panel, &|index, split| {
             let (column, columns, width) = panels.panel(index);
-            let packed = &packed[column * shape.depth()..][..shape.depth() * width];
+            let packed = packed.panel(0, (column, width), shape.depth());
             let (header, split) = split.split_at_mut(HEADER);
             let taps =
                 packed.chunks_exact(channels * width).zip(split.chunks_exact_mut(tap_length));
@@ -139,7 +139,6 @@ impl<T: Float> Pixels<'_, T> {
         input: &Input<'_, T>,
         panel: &Panel<'_, T>,
         place: Place<'_, T>,
-        first: &dyn Fn(usize) -> usize,
         epilogue: Epilogue<'_, T>,
     ) -> bool {
         let Some(split) = self.panel(panel.index) else { return false };
@@ -171,12 +170,10 @@ impl<T: Float> Pixels<'_, T> {
             },
         };
         (self.weight.splitter.multiply)(isa, &windows, &mut |index, sums| {
-            let (image, [z, y, x], count) = piece(index);
-            let start = first(image) + (z * height + y) * width + x;
-            let columns = (place.column, panel.columns);
+            let (image, at, count) = piece(index);
             // SAFETY: units have different pixels or channels, and each is run once; the pieces of a
             // unit are finished one after another.
-            let mut c = unsafe { Block::new(place.rows, place.row, (start, count), columns) };
+            let mut c = unsafe { place.block(image, at, (count, panel.columns)) };
             add(isa, sums, T::ONE, T::ZERO, &mut c);
             finish(isa, &mut c, epilogue.block(0, place.channel, shape.output_channels));
         });

@@ -31,6 +31,20 @@ const MAX_PIXELS: usize = 1024;
 /// Channels of a part of the channels at least.
 const CHANNELS: usize = 32;
 
+/// About how much longer a pass over this shape takes, for as many products, than the direct algorithm over
+/// a large shape. Where windows leave gaps, what the gradient to the input spends besides the products are
+/// the sums of few channels, and the weight, which is read for each image.
+pub(super) fn cost(pass: Pass, shape: &ConvolutionShape) -> f64 {
+    match pass {
+        Pass::WeightGradient => 1.2,
+        Pass::InputGradient if shape.turned().is_none() => {
+            let pixels = shape.output_pixels().max(1) as f64;
+            1.0 + 35.0 / shape.group_outputs() as f64 + 10.0 / pixels
+        }
+        _ => 1.6,
+    }
+}
+
 /// The length of the working memory that a pass needs.
 pub(super) fn scratch_elements<T: Float>(pass: Pass, shape: &ConvolutionShape) -> usize {
     match pass {

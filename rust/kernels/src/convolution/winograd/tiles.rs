@@ -1,7 +1,7 @@
 //! The tiles of a convolution: windows of the input, and squares of the output.
 
 use super::super::ConvolutionShape;
-use super::super::direct::{Input, Part, Place, pack_gradient, turn};
+use super::super::direct::{Grid, Input, Part, Place, pack_gradient, turn};
 use super::super::ends::{Gradient, Output};
 use super::ALIGNMENT;
 use super::transform::{Finish, Kind, Strip, transform};
@@ -156,39 +156,43 @@ impl<const SIDE: usize> Tiles<SIDE> {
         let bias = finish.bias.map(|bias| &bias[channel..]);
         let finish = Finish { bias, ..finish };
         let (pixels, width, all) = (self.pixels(shape, part), products.2, shape.output_channels);
-        let place = |rows| Place { rows, row: all, column: channel, channel };
-        let within = |image: usize| image * pixels.pixels();
         let line = pixels.sizes()[2];
+        let within = |image: usize, [z, y]: [usize; 2]| {
+            image * pixels.pixels() + (z * pixels.sizes()[1] + y) * line
+        };
         match (output, shape.output_layout) {
             (Output::Array(output), Layout::ChannelsFirst) => {
-                let parts = Parts::new(&mut *rows);
-                let place = Place { rows: &parts, row: width, column: 0, channel };
-                let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
+                let start = |image, row| within(image, row) * width;
+                let parts = &Parts::new(&mut *rows);
+                let place = Place { rows: parts, start: &start, pixel: width, column: 0, channel };
                 // SAFETY: the rows are borrowed for this call alone.
-                unsafe { self.inverse(isa, part, products, columns, place, pixels, finish) };
-                turn(isa, shape, pixels.0, (channel, columns, width), rows, output);
-            }
-            (Output::Array(output), Layout::ChannelsLast) => {
-                let first = |image: usize| pixels.first_pixel(shape, image);
-                let pixels = (&pixels, &first as &dyn Fn(usize) -> usize, shape.output[2]);
-                // SAFETY: the caller's promise.
                 unsafe {
-                    self.inverse(isa, part, products, columns, place(output), pixels, finish)
+                    self.inverse(isa, part, products, columns, place, (&pixels, line), finish)
                 };
+                turn(isa, shape, &pixels, (channel, columns, width), rows, output);
+            }
+            (Output::Array(rows), Layout::ChannelsLast) => {
+                let grid = Grid::whole(shape);
+                let start = |image, row| grid.pixel(&pixels, image, row) * all;
+                let place = Place { rows, start: &start, pixel: all, column: channel, channel };
+                let pixels = (&pixels, shape.output[2]);
+                // SAFETY: the caller's promise.
+                unsafe { self.inverse(isa, part, products, columns, place, pixels, finish) };
             }
             (Output::Pooled(_), _) => {
-                let parts = Parts::new(&mut *rows);
-                let pixels = (&pixels, &within as &dyn Fn(usize) -> usize, line);
+                let start = |image, row| within(image, row) * all;
+                let rows = &Parts::new(&mut *rows);
+                let place = Place { rows, start: &start, pixel: all, column: channel, channel };
                 // SAFETY: the rows are borrowed for this call alone.
                 unsafe {
-                    self.inverse(isa, part, products, columns, place(&parts), pixels, finish)
+                    self.inverse(isa, part, products, columns, place, (&pixels, line), finish)
                 };
             }
         }
     }
 
     /// Writes a panel's pixels of a block from its products, which come with the distances of
-    /// frequencies and of tiles; the pixels with where an image's begin, and the distance of lines.
+    /// frequencies and of tiles; the pixels come with the distance of lines.
     ///
     /// # Safety
     /// Nobody else reads or writes the panel's channels of these pixels meanwhile.
@@ -199,22 +203,22 @@ impl<const SIDE: usize> Tiles<SIDE> {
         (products, frequency, width): (&[T], usize, usize),
         columns: usize,
         place: Place<T>,
-        (pixels, first, line): (&Part, &dyn Fn(usize) -> usize, usize),
+        (pixels, line): (&Part, usize),
         finish: Finish<T>,
     ) {
         let outputs = self.outputs;
         let strips = (0..part.images.len()).flat_map(|image| {
             let tiles = image * part.pixels();
-            let start = first(image) * place.row + place.column;
+            let start = (place.start)(image, [0, 0]) + place.column;
             self.rows(part, pixels).map(move |(tile, row, size)| Strip {
-                start: [(tiles + tile) * width, start + row * line * place.row],
-                step: [width, outputs * place.row],
+                start: [(tiles + tile) * width, start + row * line * place.pixel],
+                step: [width, outputs * place.pixel],
                 count: part.sizes()[2],
                 size,
             })
         });
         let from = (products, Tiles::<SIDE>::frequencies(frequency));
-        let to = (place.rows, [line * place.row, place.row]);
+        let to = (place.rows, [line * place.pixel, place.pixel]);
         let kind = Kind::Inverse(outputs);
         // SAFETY: the caller's promise.
         unsafe { transform::<T, SIDE>(isa, kind, columns, from, to, finish, strips) };
