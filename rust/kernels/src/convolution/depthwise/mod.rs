@@ -21,6 +21,8 @@ use std::ops::Range;
 const TILE: usize = 16;
 /// Channels that are summed together with channels last.
 const BLOCK: usize = 64;
+/// Elements that a task makes, about, so that handing them to a thread pays.
+const TASK_ELEMENTS: usize = 32 * 1024;
 /// Parts of the pixels whose gradients to the weight are summed apart.
 const PARTS: usize = 16;
 
@@ -68,6 +70,16 @@ fn pixel_parts(shape: &ConvolutionShape) -> usize {
     output_rows(shape).clamp(1, PARTS)
 }
 
+/// Makes output rows from the given one on.
+type ForwardRows<T> = fn(Isa, &ConvolutionShape, usize, &[T], &[T], Option<&[T]>, bool, &mut [T]);
+/// Makes rows of the input's gradient from the given one on.
+type GradientRows<T> = fn(Isa, &ConvolutionShape, usize, &[T], &[T], &mut [T]);
+
+/// Rows that a task makes: neighbours read the same rows of the other array.
+fn rows_per_task(elements: usize, row: usize) -> usize {
+    (elements / TASKS).min(TASK_ELEMENTS).checked_div(row).unwrap_or(0).max(1)
+}
+
 /// See [`super::convolution`].
 pub(super) fn convolution<T: Float>(
     isa: Isa,
@@ -93,12 +105,12 @@ pub(super) fn convolution<T: Float>(
         Layout::ChannelsLast => {
             let weight = by_tap(isa, parallel, shape, weight, scratch);
             let row = shape.output[2] * shape.output_channels;
-            let make_row = match pixels::supports(shape) {
-                true => pixels::row_forward,
-                false => row_forward,
+            let (make_rows, rows) = match pixels::supports(shape) {
+                true => (pixels::rows_forward as ForwardRows<T>, rows_per_task(output.len(), row)),
+                false => (row_forward as ForwardRows<T>, 1),
             };
-            for_each_chunk(parallel, output, row, &|row, output| {
-                make_row(isa, shape, row, input, weight, bias, relu, output);
+            for_each_chunk(parallel, output, rows * row, &|task, output| {
+                make_rows(isa, shape, task * rows, input, weight, bias, relu, output);
             });
         }
     }
@@ -134,13 +146,15 @@ pub(super) fn input_gradient<T: Float>(
         }
         (Layout::ChannelsLast, _) => {
             let weight = by_tap(isa, parallel, shape, weight, scratch);
-            let row = shape.input[2] * shape.input_channels;
-            let make_row = match pixels::supports(shape) {
-                true => pixels::row_input_gradient,
-                false => row_input_gradient,
+            let (dx, row) = (input_gradient, shape.input[2] * shape.input_channels);
+            let (make_rows, rows) = match pixels::supports(shape) {
+                true => {
+                    (pixels::rows_input_gradient as GradientRows<T>, rows_per_task(dx.len(), row))
+                }
+                false => (row_input_gradient as GradientRows<T>, 1),
             };
-            for_each_chunk(parallel, input_gradient, row, &|row, dx| {
-                make_row(isa, shape, row, output_gradient, weight, dx);
+            for_each_chunk(parallel, dx, rows * row, &|task, dx| {
+                make_rows(isa, shape, task * rows, output_gradient, weight, dx);
             });
         }
     }

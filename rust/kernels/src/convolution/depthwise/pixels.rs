@@ -2,7 +2,6 @@
 
 use super::{RowTap, covering, row_taps};
 use crate::Float;
-use crate::cells::{Cells, for_each_cell};
 use crate::convolution::ConvolutionShape;
 use crate::gemm::{Lanes, Plain, prefetch};
 use crate::isa::Instructions;
@@ -25,56 +24,43 @@ fn covered(shape: &ConvolutionShape, axis: usize, output: usize, tap: usize) -> 
     shape.axis(axis).position(output, tap)
 }
 
-/// The taps of the windows along a row.
+/// The taps of a window: where the pixel's channels and the tap's weights begin.
 struct Taps {
-    /// Where the pixel's channels and the tap's weights begin.
     list: [(usize, usize); MAX_TAPS],
     count: usize,
-    /// Whether all taps along the width were there.
-    whole: bool,
 }
 
 impl Taps {
-    /// Lists the taps of a pixel of a row.
+    /// Those of a pixel that join one of the other array, whose images have the given size.
     #[inline(always)]
-    fn update(
-        &mut self,
+    fn new(
         shape: &ConvolutionShape,
         join: Join,
         size: [usize; 3],
         [image, depth, height, width]: [usize; 4],
-    ) {
+    ) -> Self {
         let channels = shape.input_channels;
-        let mut widths = 0;
-        self.count = 0;
+        let mut taps = Taps { list: [(0, 0); MAX_TAPS], count: 0 };
         for d in 0..shape.kernel[0] {
             let Some(at_depth) = join(shape, 0, depth, d) else { continue };
             for h in 0..shape.kernel[1] {
                 let Some(at_height) = join(shape, 1, height, h) else { continue };
                 let line = ((image * size[0] + at_depth) * size[1] + at_height) * size[2];
-                widths = 0;
                 for w in 0..shape.kernel[2] {
                     let Some(at_width) = join(shape, 2, width, w) else { continue };
                     let tap = (d * shape.kernel[1] + h) * shape.kernel[2] + w;
-                    self.list[self.count] = ((line + at_width) * channels, tap * channels);
-                    self.count += 1;
-                    widths += 1;
+                    taps.list[taps.count] = ((line + at_width) * channels, tap * channels);
+                    taps.count += 1;
                 }
             }
         }
-        self.whole = widths == shape.kernel[2];
-    }
-
-    /// Goes on by some elements, if all taps will be there again.
-    #[inline(always)]
-    fn advance(&mut self, elements: usize) {
-        self.list[..self.count].iter_mut().for_each(|(at, _)| *at += elements);
+        taps
     }
 }
 
-/// The channels of a pixel: `bias` + the sum over the taps of an array times the weight.
-struct Products<'a, T> {
-    taps: &'a [(usize, usize)],
+/// A row of pixels, each `bias` + the sum over the taps of its window of an array times the weight.
+struct Row<'a, T> {
+    channels: usize,
     array: &'a [T],
     weight: &'a [T],
     bias: Option<&'a [T]>,
@@ -82,84 +68,257 @@ struct Products<'a, T> {
     output: &'a mut [T],
 }
 
-impl<T: Float> Cells for Products<'_, T> {
-    const LONGEST: usize = 256 / size_of::<T>();
+/// Pixels of a row whose windows have the same taps, each some elements behind those of the one before.
+struct Run<'a> {
+    /// Those of the first pixel.
+    taps: &'a [(usize, usize)],
+    /// How far apart the windows are, in elements.
+    advance: usize,
+    first: usize,
+    count: usize,
+    /// How far apart the pixels are.
+    step: usize,
+}
+
+impl<T: Float> Row<'_, T> {
+    /// Makes the row. Within `whole` every `step`th window has the same taps, `advance` elements apart.
+    #[inline(always)]
+    fn make<I: Instructions>(
+        &mut self,
+        whole: Range<usize>,
+        (step, advance): (usize, usize),
+        taps: impl Fn(usize) -> Taps,
+    ) {
+        let columns = self.output.len() / self.channels;
+        let end = whole.end.min(columns);
+        let whole = if whole.start < end { whole.start..end } else { 0..0 };
+        let ends = (0..whole.start).chain(whole.end..columns).map(|first| (first, 1));
+        let count = |first: usize| (whole.end - first).div_ceil(step);
+        let middle = whole.clone().take(step).map(|first| (first, count(first)));
+        for (first, count) in ends.chain(middle) {
+            let Taps { list, count: taps } = taps(first);
+            self.run::<I>(&Run { taps: &list[..taps], advance, first, count, step });
+        }
+    }
 
     #[inline(always)]
-    unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
-        let mut sums = [T::ZERO; N];
-        if let Some(bias) = self.bias {
-            sums.copy_from_slice(&bias[first..first + N]);
+    fn run<I: Instructions>(&mut self, run: &Run<'_>) {
+        let behind =
+            |from: usize, distance: usize| from + (run.count - 1) * distance + self.channels;
+        for &(at, weight) in run.taps {
+            assert!(behind(at, run.advance) <= self.array.len(), "the windows' pixels");
+            assert!(weight + self.channels <= self.weight.len(), "the taps' weights");
         }
-        for (at, weight) in self.taps {
-            let values = &self.array[at + first..at + first + N];
-            let weights = &self.weight[weight + first..weight + first + N];
-            for i in 0..N {
-                sums[i] += values[i] * weights[i];
+        let first = run.first * self.channels;
+        assert!(behind(first, run.step * self.channels) <= self.output.len(), "the pixels");
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.channels), "the bias");
+        // SAFETY: the vectors are among the instructions of `I`, for which the caller is compiled; all
+        // pixels are there, as checked.
+        unsafe {
+            let done = match I::VECTOR_BYTES {
+                64 => {
+                    let done = self.vectors::<T::V64, 2>(run, 0);
+                    let done = self.vectors::<T::V64, 1>(run, done);
+                    self.vectors::<T::V32, 1>(run, done)
+                }
+                32 => self.vectors::<T::V32, 1>(run, 0),
+                _ => 0,
+            };
+            let done = self.vectors::<T::V16, 1>(run, done);
+            self.vectors::<Plain<T, 1>, 1>(run, done);
+        }
+    }
+
+    /// The channels from `first` on, `M` vectors at a time, so far as they go; says how far.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `V`, for which the caller is compiled. The pixels of the run, and its
+    /// windows', lie in the arrays.
+    #[inline(always)]
+    unsafe fn vectors<V: Lanes<T>, const M: usize>(
+        &mut self,
+        run: &Run<'_>,
+        mut first: usize,
+    ) -> usize {
+        while first + M * V::LANES <= self.channels {
+            // SAFETY: the caller's promise; the channels are there.
+            unsafe {
+                match run.taps.len() {
+                    3 => self.windows::<V, M, 3>(run, first),
+                    5 => self.windows::<V, M, 5>(run, first),
+                    6 => self.windows::<V, M, 6>(run, first),
+                    9 => self.windows::<V, M, 9>(run, first),
+                    25 => self.windows::<V, M, 25>(run, first),
+                    _ => self.any_windows::<V, M>(run, first),
+                }
+            }
+            first += M * V::LANES;
+        }
+        first
+    }
+
+    /// `M` vectors of all pixels, with the weights of `N` taps in registers, so far as there are some.
+    ///
+    /// # Safety
+    /// As for [`Row::vectors`]; there are `N` taps, and the channels.
+    #[inline(always)]
+    unsafe fn windows<V: Lanes<T>, const M: usize, const N: usize>(
+        &mut self,
+        run: &Run<'_>,
+        channel: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let weight = self.weight.as_ptr().add(channel);
+            let mut window = Held { taps: [0; N], weights: [[V::splat(T::ZERO); M]; N] };
+            for (index, (tap, of_tap)) in run.taps.iter().enumerate().take(N) {
+                window.taps[index] = *tap;
+                for m in 0..M {
+                    window.weights[index][m] = V::load(weight.add(of_tap + m * V::LANES));
+                }
+            }
+            self.pixels(run, channel, &window);
+        }
+    }
+
+    /// `M` vectors of all pixels, with any number of taps.
+    ///
+    /// # Safety
+    /// As for [`Row::vectors`]; the channels are there.
+    #[inline(always)]
+    unsafe fn any_windows<V: Lanes<T>, const M: usize>(&mut self, run: &Run<'_>, channel: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let weight = self.weight.as_ptr().add(channel);
+            self.pixels::<V, M>(run, channel, &Any { taps: run.taps, weight });
+        }
+    }
+
+    /// Writes `M` vectors of all pixels: the bias, and the products of their windows.
+    ///
+    /// # Safety
+    /// As for [`Row::vectors`]; the channels are there.
+    #[inline(always)]
+    unsafe fn pixels<V: Lanes<T>, const M: usize>(
+        &mut self,
+        run: &Run<'_>,
+        channel: usize,
+        window: &impl Window<T, V, M>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut bias = [V::splat(T::ZERO); M];
+            if let Some(given) = self.bias {
+                for (m, bias) in bias.iter_mut().enumerate() {
+                    *bias = V::load(given.as_ptr().add(channel + m * V::LANES));
+                }
+            }
+            let mut x = self.array.as_ptr().add(channel);
+            let mut y = self.output.as_mut_ptr().add(run.first * self.channels + channel);
+            for _ in 0..run.count {
+                let mut sums = bias;
+                window.add(x, &mut sums);
+                for (m, sum) in sums.into_iter().enumerate() {
+                    let sum = if self.relu { sum.relu() } else { sum };
+                    sum.store(y.add(m * V::LANES));
+                }
+                x = x.wrapping_add(run.advance);
+                y = y.wrapping_add(run.step * self.channels);
             }
         }
-        if self.relu {
-            sums.iter_mut().for_each(|y| *y = if *y < T::ZERO { T::ZERO } else { *y });
+    }
+}
+
+/// The taps of a run's windows, as `M` vectors of the channels see them.
+trait Window<T, V, const M: usize> {
+    /// Adds the products of the window whose offsets count from `x`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `V`, for which the caller is compiled; the vectors can be read.
+    unsafe fn add(&self, x: *const T, sums: &mut [V; M]);
+}
+
+/// `N` taps with their weights, in registers so far as there are some.
+struct Held<V, const M: usize, const N: usize> {
+    taps: [usize; N],
+    weights: [[V; M]; N],
+}
+
+impl<T: Float, V: Lanes<T>, const M: usize, const N: usize> Window<T, V, M> for Held<V, M, N> {
+    #[inline(always)]
+    unsafe fn add(&self, x: *const T, sums: &mut [V; M]) {
+        for (tap, weights) in self.taps.iter().zip(&self.weights) {
+            for (m, (sum, weight)) in sums.iter_mut().zip(weights).enumerate() {
+                // SAFETY: the caller's promise.
+                *sum = unsafe { sum.plus_product(V::load(x.add(tap + m * V::LANES)), *weight) };
+            }
         }
-        self.output[first..first + N].copy_from_slice(&sums);
+    }
+}
+
+/// Any number of taps.
+struct Any<'a, T> {
+    taps: &'a [(usize, usize)],
+    weight: *const T,
+}
+
+impl<T: Float, V: Lanes<T>, const M: usize> Window<T, V, M> for Any<'_, T> {
+    #[inline(always)]
+    unsafe fn add(&self, x: *const T, sums: &mut [V; M]) {
+        for (tap, of_tap) in self.taps {
+            for (m, sum) in sums.iter_mut().enumerate() {
+                let at = m * V::LANES;
+                // SAFETY: the caller's promise.
+                *sum = unsafe {
+                    let weight = V::load(self.weight.add(of_tap + at));
+                    sum.plus_product(V::load(x.add(tap + at)), weight)
+                };
+            }
+        }
     }
 }
 
 per_isa! {
-    /// An output row; the weight is by (tap, channel).
-    pub(super) fn row_forward<I, T: Float>(
-        shape: &ConvolutionShape, row: usize, input: &[T], weight: &[T], bias: Option<&[T]>,
+    /// Output rows from the given one on; the weight is by (tap, channel).
+    pub(super) fn rows_forward<I, T: Float>(
+        shape: &ConvolutionShape, first: usize, input: &[T], weight: &[T], bias: Option<&[T]>,
         relu: bool, output: &mut [T],
     ) {
         let [depth, height, width] = shape.output;
-        let (image, channels) = (row / height / depth, shape.input_channels);
-        let axis = shape.axis(2);
+        let (channels, axis) = (shape.input_channels, shape.axis(2));
         // Between these, all taps lie inside the input.
-        let whole = axis.outputs(0).start..axis.outputs(axis.window - 1).end.min(width);
-        let mut taps = Taps { list: [(0, 0); MAX_TAPS], count: 0, whole: false };
-        for (column, output) in output.chunks_exact_mut(channels).enumerate() {
-            if taps.whole && whole.contains(&column) {
-                taps.advance(axis.stride * channels);
-            } else {
-                let position = [image, row / height % depth, row % height, column];
-                taps.update(shape, covered, shape.input, position);
-                taps.whole &= whole.contains(&column);
-            }
-            let taps = &taps.list[..taps.count];
-            let mut cells = Products { taps, array: input, weight, bias, relu, output };
-            // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I, _>(channels, &mut cells) };
+        let whole = axis.outputs(0).start..axis.outputs(axis.window - 1).end;
+        for (row, output) in output.chunks_exact_mut(width * channels).enumerate() {
+            let row = first + row;
+            let mut made = Row { channels, array: input, weight, bias, relu, output };
+            made.make::<I>(whole.clone(), (1, axis.stride * channels), |column| {
+                let position = [row / height / depth, row / height % depth, row % height, column];
+                Taps::new(shape, covered, shape.input, position)
+            });
         }
     }
 }
 
 per_isa! {
-    /// A row of the input's gradient; the weight is by (tap, channel).
-    pub(super) fn row_input_gradient<I, T: Float>(
-        shape: &ConvolutionShape, row: usize, output_gradient: &[T], weight: &[T], dx: &mut [T],
+    /// Rows of the input's gradient from the given one on; the weight is by (tap, channel).
+    pub(super) fn rows_input_gradient<I, T: Float>(
+        shape: &ConvolutionShape, first: usize, output_gradient: &[T], weight: &[T],
+        dx: &mut [T],
     ) {
-        let [depth, height, _] = shape.input;
-        let (image, channels) = (row / height / depth, shape.input_channels);
-        let axis = shape.axis(2);
-        // Between these, all taps have an output.
+        let [depth, height, width] = shape.input;
+        let (channels, axis) = (shape.input_channels, shape.axis(2));
+        // Between these, all taps have an output, so far as one begins at their stride.
         let reach = (axis.window - 1) * axis.dilation;
-        let whole = match axis.stride {
-            1 => reach.saturating_sub(axis.padding)..axis.output.saturating_sub(axis.padding),
-            _ => 0..0,
-        };
-        let mut taps = Taps { list: [(0, 0); MAX_TAPS], count: 0, whole: false };
-        for (column, dx) in dx.chunks_exact_mut(channels).enumerate() {
-            if taps.whole && whole.contains(&column) {
-                taps.advance(channels);
-            } else {
-                let position = [image, row / height % depth, row % height, column];
-                taps.update(shape, covering, shape.output, position);
-                taps.whole &= whole.contains(&column);
-            }
-            let (taps, array) = (&taps.list[..taps.count], output_gradient);
-            let mut cells = Products { taps, array, weight, bias: None, relu: false, output: dx };
-            // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I, _>(channels, &mut cells) };
+        let end = (axis.output * axis.stride).saturating_sub(axis.padding);
+        let whole = reach.saturating_sub(axis.padding)..end;
+        for (row, output) in dx.chunks_exact_mut(width * channels).enumerate() {
+            let row = first + row;
+            let (array, bias, relu) = (output_gradient, None, false);
+            let mut made = Row { channels, array, weight, bias, relu, output };
+            made.make::<I>(whole.clone(), (axis.stride, channels), |column| {
+                let position = [row / height / depth, row / height % depth, row % height, column];
+                Taps::new(shape, covering, shape.output, position)
+            });
         }
     }
 }
