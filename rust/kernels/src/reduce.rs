@@ -12,6 +12,8 @@ use smallvec::{SmallVec, smallvec};
 
 /// Partial results per run, combined at its end.
 const LANES: usize = 64;
+/// Elements of a vector, or of a few.
+const VECTOR: usize = 16;
 /// Elements of a run that its lanes add up one after another.
 const PIECE: usize = 64 * LANES;
 /// Columns that one task combines.
@@ -368,7 +370,14 @@ pub(crate) fn combine_run<T: Element, C: Combine>(run: &[T]) -> T {
             *lane = C::combine(*lane, value);
         }
     }
-    for (lane, &value) in lanes.iter_mut().zip(rest) {
+    // In vectors too, so far as they go: the compiler would take the rest one by one.
+    let (vectors, rest) = rest.as_chunks::<VECTOR>();
+    for (lanes, vector) in lanes.chunks_exact_mut(VECTOR).zip(vectors) {
+        for (lane, &value) in lanes.iter_mut().zip(vector) {
+            *lane = C::combine(*lane, value);
+        }
+    }
+    for (lane, &value) in lanes[vectors.len() * VECTOR..].iter_mut().zip(rest) {
         *lane = C::combine(*lane, value);
     }
     let mut width = if run.len() < LANES { run.len().next_power_of_two() } else { LANES };

@@ -56,9 +56,8 @@ pub(crate) fn softmax_lane<I: Instructions, T: Float>(x: &[T], y: &mut [T]) -> (
 fn apply<T: Float>(y: &mut [T], f: impl Fn(T) -> T) {
     const TOGETHER: usize = 16;
     let (whole, rest) = y.as_chunks_mut::<TOGETHER>();
-    for chunk in whole {
-        chunk.iter_mut().for_each(|y| *y = f(*y));
-    }
+    // As one slice: of chunks the compiler would gather the first elements, then the second ones.
+    whole.as_flattened_mut().iter_mut().for_each(|y| *y = f(*y));
     if let Some(&first) = rest.first() {
         let mut chunk = [first; TOGETHER];
         chunk[..rest.len()].copy_from_slice(rest);
