@@ -92,6 +92,29 @@ def test_an_algorithm_that_does_not_apply_leaves_the_choice_to_auto():
 
 
 @pytest.mark.parametrize("form", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(("channels", "expected"), [(3, "im2col"), (64, "direct")])
+def test_a_gradient_to_few_channels_of_strided_windows_takes_another_way(
+    channels, expected, form, monkeypatch
+):
+    monkeypatch.setenv("FLOWRS_ISA", "portable")
+    first = form == "NCHW"
+    x_shape, y_shape, w_shape = [
+        (batch, channels, size, size) if first else (batch, size, size, channels)
+        for batch, channels, size in [(4, 64, 16), (4, channels, 32), (64, channels, 3)]
+    ]
+
+    @flow.global_function(type="predict")
+    def job(x: tp.Numpy.Placeholder(x_shape), w: tp.Numpy.Placeholder(w_shape)) -> tp.Numpy:
+        return flow.nn.conv2d_transpose(
+            x, w, list(y_shape), strides=2, padding="SAME", data_format=form
+        )
+
+    job(np.ones(x_shape, np.float32), np.ones(w_shape, np.float32))
+    plan = str(list(job.job.compiled.values())[-1].plan)
+    assert re.findall(r" convolution_input_gradient\[.* by (\w+) ", plan) == [expected]
+
+
+@pytest.mark.parametrize("form", ["NCHW", "NHWC"])
 def test_every_algorithm_computes_the_same(form):
     rng = np.random.default_rng(0)
     shape = (2, 16, 12, 12) if form == "NCHW" else (2, 12, 12, 16)

@@ -56,7 +56,7 @@ fn shape(
 /// One spatial axis: input, kernel, stride, dilation, padding.
 fn axis(size: usize) -> impl Strategy<Value = (usize, usize, usize, usize, [usize; 2])> {
     let kernel = prop_oneof![Just(1usize), 2usize..6];
-    let stride = prop_oneof![3 => Just(1usize), 2 => 2usize..4];
+    let stride = prop_oneof![3 => Just(1usize), 2 => 2usize..5];
     let dilation = prop_oneof![3 => Just(1usize), 1 => 2usize..4];
     (1..=size, kernel, stride, dilation, [0usize..4, 0usize..4])
 }

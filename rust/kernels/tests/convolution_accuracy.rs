@@ -21,6 +21,13 @@ fn square(batch: usize, channels: [usize; 2], size: usize, kernel: usize) -> Con
         .expect("sizes that fit together")
 }
 
+/// The same with every second window.
+fn by_two(shape: ConvolutionShape) -> ConvolutionShape {
+    let [depth, height, width] = shape.output;
+    let output = [depth, height.div_ceil(2), width.div_ceil(2)];
+    ConvolutionShape { stride: [1, 2, 2], output, ..shape }
+}
+
 /// The operands of a convolution.
 struct Case {
     shape: ConvolutionShape,
@@ -102,6 +109,8 @@ fn shapes(kernel: usize) -> Vec<ConvolutionShape> {
         square(1, [128, 32], 8, kernel),
         square(11, [16, 16], 14, kernel),
         square(9, [96, 128], 4, kernel),
+        by_two(square(2, [32, 64], 14, kernel)),
+        by_two(square(1, [64, 16], 8, kernel)),
     ]
 }
 

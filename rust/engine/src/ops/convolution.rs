@@ -413,6 +413,20 @@ impl Op for ConvolutionInputGradient {
         Some(ChannelsLast { op, inputs: vec![last, false], outputs: vec![true] })
     }
 
+    /// Where windows leave gaps, im2col may be the faster one, and takes the order that the user has.
+    fn pays_channels_last(&self, inputs: &[&TensorType], settings: Settings) -> bool {
+        let Ok(mut shape) = self.geometry.shape(&self.input, &inputs[1].shape) else {
+            return false;
+        };
+        if shape.stride == [1; 3] {
+            return true;
+        }
+        let last = Layout::ChannelsLast;
+        (shape.input_layout, shape.output_layout, shape.weight_layout) = (last, last, last);
+        let best = choose(inputs[0].dtype, settings, Pass::InputGradient, &shape);
+        best.is_ok_and(|algorithm| algorithm != Algorithm::Im2col)
+    }
+
     fn attributes(&self) -> String {
         format!("{}{}", self.geometry.attributes(), pooled(self.pool.as_ref()))
     }

@@ -100,6 +100,12 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// Whether that form, if there is one, is the better one under the settings.
+    fn pays_channels_last(&self, inputs: &[&TensorType], settings: Settings) -> bool {
+        let _ = (inputs, settings);
+        true
+    }
+
     /// Adds to `g` the gradient of each input, given those of the outputs (`None`: zero). The
     /// result may have the output's shape where the input was broadcast to it.
     fn gradient(

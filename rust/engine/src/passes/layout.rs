@@ -12,12 +12,13 @@ use crate::ops::Op;
 use crate::ops::layout::{ChannelsLast, last};
 use crate::ops::reshape::Reshape;
 use crate::ops::transpose::Transpose;
+use crate::settings::Settings;
 use crate::types::TensorType;
 
 /// The graph with channels last where that pays.
-pub(super) fn channels_last(graph: &Graph) -> Result<Graph, Error> {
-    let mut rewrite =
-        Rewrite { graph: Graph::default(), forms: vec![[None; 2]; graph.values.len()] };
+pub(super) fn channels_last(graph: &Graph, settings: Settings) -> Result<Graph, Error> {
+    let forms = vec![[None; 2]; graph.values.len()];
+    let mut rewrite = Rewrite { settings, graph: Graph::default(), forms };
     for node in &graph.nodes {
         rewrite.node(graph, node)?;
     }
@@ -38,6 +39,7 @@ enum Order {
 }
 
 struct Rewrite {
+    settings: Settings,
     graph: Graph,
     /// For each value of the old graph its values in the new one, by order.
     forms: Vec<[Option<ValueId>; 2]>,
@@ -47,7 +49,8 @@ impl Rewrite {
     fn node(&mut self, graph: &Graph, node: &Node) -> Result<(), Error> {
         let types: Vec<&TensorType> = node.inputs.iter().map(|id| graph.ty(*id)).collect();
         let there: Vec<bool> = node.inputs.iter().map(|id| self.is_last(*id)).collect();
-        let changed = node.op().and_then(|op| op.channels_last(&types, &there));
+        let op = node.op().filter(|op| op.pays_channels_last(&types, self.settings));
+        let changed = op.and_then(|op| op.channels_last(&types, &there));
         let kind = match &changed {
             Some(ChannelsLast { op, .. }) => NodeKind::Op(op.clone()),
             None => node.kind.clone(),

@@ -91,7 +91,7 @@ pub fn run(graph: &Graph, settings: Settings) -> Result<(Graph, Vec<Note>), Erro
         graph = apply_all(RULES, graph, &settings, &mut notes)?;
         // im2col reads and writes the one order that the user has.
         if settings.convolution != [Algorithm::Im2col] {
-            graph = dead::remove(&layout::channels_last(&graph)?);
+            graph = dead::remove(&layout::channels_last(&graph, settings)?);
             if cfg!(debug_assertions) {
                 graph.verify().map_err(|error| error.within("channels last"))?;
             }

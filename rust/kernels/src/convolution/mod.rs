@@ -31,7 +31,8 @@ pub enum Algorithm {
     /// Every channel by itself, for shapes with one input channel per group.
     Depthwise,
     /// Windows are read where they are, from a copy of the input with channels last and a border of
-    /// zeros. Not for the gradient to the input of windows that leave gaps, unless its channels lie last.
+    /// zeros. Not for all gradients to the input of windows that leave gaps: its channels must lie last, and
+    /// the padding be no longer than a window less its stride.
     Direct,
     /// The same with each number as the sum of two bfloat16 ones, whose products AMX computes; where the
     /// CPU does not, or the numbers are no such sums, [`Algorithm::Direct`]. Not for the gradient to the
@@ -73,6 +74,8 @@ impl Algorithm {
             (Algorithm::Direct, _) => direct::cost::<T>(isa, pass, shape),
             (Algorithm::Im2col, _) => im2col::cost(pass, shape),
             (Algorithm::Depthwise, _) if shape.groups > 1 => 0.0,
+            // One input channel for all outputs, which are summed one by one.
+            (Algorithm::Depthwise, Pass::InputGradient) => 50.0,
             (Algorithm::Depthwise, _) => 3.0,
             // A product takes longer, the more so the larger the tile: there are the transforms too.
             (Algorithm::Winograd6, _) => 1.6 * winograd::products::<T, 6>(pass, shape),

@@ -11,18 +11,31 @@ use crate::window::{Axis, positions};
 
 /// Taps of a kernel along an axis: every `step`th.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Taps {
-    pub(crate) first: usize,
-    pub(crate) step: usize,
-    pub(crate) count: usize,
+struct Taps {
+    first: usize,
+    step: usize,
+    count: usize,
 }
 
 /// The positions of the input `offset + stride * q`, and the convolution that gives their gradient.
 pub(crate) struct Phase {
     /// Of the output's gradient with the taps, turned around in space.
     pub(crate) shape: ConvolutionShape,
-    pub(crate) taps: [Taps; 3],
+    taps: [Taps; 3],
     pub(crate) offset: [usize; 3],
+}
+
+impl Phase {
+    /// The taps in the order in which the convolution has them: the last one first.
+    pub(crate) fn taps(&self) -> impl Iterator<Item = [usize; 3]> {
+        let counts = self.taps.map(|taps| taps.count);
+        positions(counts).map(|place| {
+            [0, 1, 2].map(|axis| {
+                let Taps { first, step, count } = self.taps[axis];
+                first + (count - 1 - place[axis]) * step
+            })
+        })
+    }
 }
 
 /// A phase along an axis.
@@ -39,9 +52,10 @@ impl ConvolutionShape {
     pub(crate) fn phases(&self) -> Option<impl Iterator<Item = Phase> + use<'_>> {
         let fits = (0..3).all(|axis| {
             let axis = self.axis(axis);
-            (0..axis.stride).all(|offset| along(axis, offset).is_ok())
+            (0..axis.stride.min(axis.input)).all(|offset| along(axis, offset).is_ok())
         });
-        fits.then(|| positions(self.stride).filter_map(|offset| self.phase(offset)))
+        let offsets = [0, 1, 2].map(|axis| self.stride[axis].min(self.input[axis]));
+        fits.then(|| positions(offsets).filter_map(|offset| self.phase(offset)))
     }
 
     fn phase(&self, offset: [usize; 3]) -> Option<Phase> {
@@ -64,8 +78,8 @@ impl ConvolutionShape {
         Some(Phase { shape, taps: axes.map(|along| along.taps), offset })
     }
 
-    /// Whether some input positions are in no phase.
-    pub(crate) fn leaves_gaps(&self) -> bool {
+    /// Whether some input positions are in no phase: no window covers them.
+    pub(crate) fn has_uncovered(&self) -> bool {
         (0..3).any(|axis| {
             let axis = self.axis(axis);
             (0..axis.stride.min(axis.input)).any(|offset| matches!(along(axis, offset), Ok(None)))

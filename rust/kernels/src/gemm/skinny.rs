@@ -57,7 +57,8 @@ pub(super) fn gemm<T: Float>(
     epilogue: Epilogue<T>,
 ) {
     let (m, n, k) = (a.rows(), b.columns(), a.columns());
-    // The longer side is cut, into an even number of parts, so that two threads have as much each.
+    // The longer side is cut, if it has as many tiles into an even number of parts, so that two threads have
+    // as much each.
     let tiles = m.max(n).div_ceil(SIDE);
     let tasks = match (m * n * k).div_ceil(TASK_WORK) {
         tasks @ 0..=1 => tasks,

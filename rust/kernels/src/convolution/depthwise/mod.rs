@@ -1,8 +1,8 @@
 //! Convolutions whose groups have one input channel each.
 //!
 //! With channels first every image of a channel is worked on by itself ([`planes`]), with channels last
-//! all channels of a pixel together ([`pixels`]). What these do not know, windows with gaps between
-//! them and several output channels for an input channel, goes row by row and tap by tap. Output
+//! a vector of channels along the pixels of a row ([`pixels`]). What these do not know, windows with gaps
+//! between them and several output channels for an input channel, goes row by row and tap by tap. Output
 //! channel `o` belongs to input channel `o / multiplier`.
 
 mod pixels;

@@ -1,4 +1,5 @@
-//! Channels last, with one output channel for each input channel: all channels of a pixel together.
+//! Channels last, with one output channel for each input channel: a vector of channels, or two, along the
+//! pixels of a row.
 
 use super::{RowTap, covering, row_taps};
 use crate::Float;

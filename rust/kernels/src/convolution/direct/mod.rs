@@ -58,11 +58,7 @@ pub(super) fn cost<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> 
         Pass::Forward => narrow(shape),
         Pass::InputGradient => match shape.turned() {
             Some(turned) => narrow(&turned),
-            None => {
-                let width = |phase: Phase| narrow(&phase.shape);
-                let widest = shape.phases().into_iter().flatten().map(width).reduce(f64::min);
-                widest.map_or(f64::INFINITY, |narrow| narrow * strided_cost::<T>(isa, shape))
-            }
+            None => strided_cost::<T>(isa, shape),
         },
         Pass::WeightGradient => {
             let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
@@ -72,13 +68,25 @@ pub(super) fn cost<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> 
     }
 }
 
-/// How much longer a gradient to the input whose windows leave gaps takes for the weight, which is packed
-/// for few pixels, and for columns of its panels that are empty; fitted to an AMD Zen 5.
+/// The cost of a gradient to the input whose windows leave gaps, phase by phase: narrow rows, columns of the
+/// weight's panels that are empty, packing the weight for few pixels, and handing each phase to the threads.
+/// Fitted to an AMD Zen 5.
 fn strided_cost<T: Float>(isa: Isa, shape: &ConvolutionShape) -> f64 {
+    const PHASE_FLOPS: f64 = 300_000.0;
+    let (mut phases, mut width) = (0.0, 0);
+    for phase in shape.phases().into_iter().flatten() {
+        phases += 1.0;
+        width = phase.shape.output[2].max(width);
+    }
+    if phases == 0.0 {
+        return f64::INFINITY;
+    }
     let columns = shape.group_inputs();
     let filled = columns as f64 / Panels::new::<T>(isa, columns).packed_columns() as f64;
     let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
-    (1.0 + 16.0 / pixels) / filled
+    let narrow = 1.0 + 4.0 / (width * width) as f64;
+    let handed = phases * PHASE_FLOPS / shape.flops().max(1) as f64;
+    narrow * (1.0 + 16.0 / pixels) / filled + handed
 }
 
 /// Whether a pass that is supported can write to a pool, or read from one.
@@ -157,7 +165,7 @@ pub(super) fn input_gradient<T: Float, const SPLIT: bool>(
     scratch: &mut [T],
 ) {
     let Some(phases) = shape.phases() else { unreachable!("the shape is not supported") };
-    if shape.leaves_gaps() {
+    if shape.has_uncovered() {
         for_each_chunk(parallel, input_gradient, ZEROS, &|_, chunk| chunk.fill(T::ZERO));
     }
     let depth = shape.phases().into_iter().flatten().map(|phase| phase.shape.depth()).sum();

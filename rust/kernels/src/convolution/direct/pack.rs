@@ -1,13 +1,12 @@
 //! The weight in packed panels.
 
 use super::super::ConvolutionShape;
-use super::super::phases::Taps;
 use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::gemm::{Buffer, Matrix, Panels, transpose};
 use crate::parallel::Parts;
-use crate::window::{Layout, positions};
+use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 use smallvec::{SmallVec, smallvec};
 
@@ -37,7 +36,7 @@ pub(in super::super) struct Order {
 }
 
 /// The place of each tap in the packed weight, unless it is in none.
-type Targets = SmallVec<[Option<usize>; 25]>;
+type Targets = SmallVec<[Option<usize>; 64]>;
 
 impl Order {
     /// The weight as the convolution takes it.
@@ -110,12 +109,12 @@ impl Order {
         let count = self.kernel.iter().product();
         let Some(shape) = self.backward else { return (0..count).map(Some).collect() };
         let mut targets: Targets = smallvec![None; count];
-        let mut first = 0;
+        let [_, height, width] = self.kernel;
+        let mut places = 0..;
         for phase in shape.phases().into_iter().flatten() {
-            for (target, at) in targets.iter_mut().zip(positions(self.kernel)) {
-                *target = target.or(turned_place(at, phase.taps).map(|place| first + place));
+            for ([z, y, x], place) in phase.taps().zip(&mut places) {
+                targets[(z * height + y) * width + x] = Some(place);
             }
-            first += phase.shape.taps();
         }
         targets
     }
@@ -170,12 +169,4 @@ impl Order {
             }
         });
     }
-}
-
-/// The place of the tap at a position among some of them, the last one first.
-fn turned_place(at: [usize; 3], taps: [Taps; 3]) -> Option<usize> {
-    at.into_iter().zip(taps).try_fold(0, |place, (at, Taps { first, step, count })| {
-        let from = at.checked_sub(first).filter(|from| from % step == 0)?;
-        Some(place * count + count - 1 - from / step)
-    })
 }
