@@ -13,7 +13,10 @@ BATCH = 100
 #: Three epochs on all images, instead of a part of one.
 LONG = os.environ.get("FLOWRS_LONG_TESTS") == "1"
 EPOCHS, STEPS, TESTS = (3, 600, 100) if LONG else (1, 25, 20)
-#: By how many points the accuracies may differ.
+#: First weights and dropout. One training ends some 0.1 points off the mean, with any algorithm: roundings
+#: make it another one.
+SEEDS = (11, 12, 13) if LONG else (11,)
+#: By how many points the means of the accuracies may differ.
 SPREAD = 0.2 if LONG else 2.0
 
 #: Settings, and the algorithms of a training step: forward, to the weight and to the input.
@@ -144,10 +147,10 @@ def test_every_algorithm_computes_the_same(form):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
-def accuracy(algorithm, images, labels, test_images, test_labels):
+def accuracy(algorithm, seed, images, labels, test_images, test_labels):
     """The share of right answers in percent, of a LeNet that was trained with an algorithm."""
     flow.clear_default_session()
-    flow.config.random_seed(11)
+    flow.config.random_seed(seed)
     flow.config.convolution_algorithm(algorithm)
     start = flow.truncated_normal(0.1)
 
@@ -189,7 +192,7 @@ def accuracy(algorithm, images, labels, test_images, test_labels):
     return 100 * float(np.mean([predict_job(x) == y for x, y in tests]))
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_lenet_learns_as_well_with_every_algorithm(mnist_dir):
     (images, labels), (test_images, test_labels) = flow.data.load_mnist(
         BATCH, BATCH, out_dir=str(mnist_dir)
@@ -205,6 +208,7 @@ def test_lenet_learns_as_well_with_every_algorithm(mnist_dir):
     ):
         flow.config.precision(precision)
         arrays = (images, labels, test_images, test_labels)
-        found[algorithm, precision] = accuracy(algorithm, *arrays)
-    assert min(found.values()) > (98.5 if LONG else 70), found
-    assert max(found.values()) - min(found.values()) <= SPREAD, found
+        found[algorithm, precision] = [accuracy(algorithm, seed, *arrays) for seed in SEEDS]
+    means = [np.mean(accuracies) for accuracies in found.values()]
+    assert min(means) > (98.5 if LONG else 70), found
+    assert max(means) - min(means) <= SPREAD, found
