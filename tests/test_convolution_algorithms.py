@@ -13,8 +13,8 @@ BATCH = 100
 #: Three epochs on all images, instead of a part of one.
 LONG = os.environ.get("FLOWRS_LONG_TESTS") == "1"
 EPOCHS, STEPS, TESTS = (3, 600, 100) if LONG else (1, 25, 20)
-#: First weights and dropout. One training ends some 0.1 points off the mean, with any algorithm: roundings
-#: make it another one.
+#: First weights and dropout. One training ends some 0.1 points off the mean, with any algorithm:
+#: roundings make it another one.
 SEEDS = (11, 12, 13) if LONG else (11,)
 #: By how many points the means of the accuracies may differ.
 SPREAD = 0.2 if LONG else 2.0
