@@ -93,11 +93,12 @@ impl Algorithm {
             Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
             Algorithm::Split => {
-                let gaps = pass == Pass::InputGradient && shape.turned().is_none();
-                pass != Pass::WeightGradient
-                    && direct::supports(pass, shape)
-                    && shape.groups == 1
-                    && !gaps
+                shape.groups == 1
+                    && match pass {
+                        Pass::Forward => true,
+                        Pass::InputGradient => shape.turned().is_some(),
+                        Pass::WeightGradient => false,
+                    }
             }
             Algorithm::Winograd6 => winograd::supports(6, pass, shape),
             Algorithm::Winograd8 => winograd::supports(8, pass, shape),

@@ -50,14 +50,10 @@ pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
 /// of pixels reads and writes the sums of the weight's gradient, which pays if there are many pixels or
 /// the sums stay in the cache.
 pub(super) fn cost<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> f64 {
-    let narrow = |shape: &ConvolutionShape| {
-        let width = flat(shape).output[2].max(1) as f64;
-        1.0 + 4.0 / (width * width)
-    };
     match pass {
-        Pass::Forward => narrow(shape),
+        Pass::Forward => narrow(&flat(shape)),
         Pass::InputGradient => match shape.turned() {
-            Some(turned) => narrow(&turned),
+            Some(turned) => narrow(&flat(&turned)),
             None => strided_cost::<T>(isa, shape),
         },
         Pass::WeightGradient => {
@@ -68,25 +64,27 @@ pub(super) fn cost<T: Float>(isa: Isa, pass: Pass, shape: &ConvolutionShape) -> 
     }
 }
 
+/// The cost of rows of an image's width.
+fn narrow(shape: &ConvolutionShape) -> f64 {
+    let width = shape.output[2].max(1) as f64;
+    1.0 + 4.0 / (width * width)
+}
+
 /// The cost of a gradient to the input whose windows leave gaps, phase by phase: narrow rows, columns of the
 /// weight's panels that are empty, packing the weight for few pixels, and handing each phase to the threads.
 /// Fitted to an AMD Zen 5.
 fn strided_cost<T: Float>(isa: Isa, shape: &ConvolutionShape) -> f64 {
     const PHASE_FLOPS: f64 = 300_000.0;
-    let (mut phases, mut width) = (0.0, 0);
-    for phase in shape.phases().into_iter().flatten() {
-        phases += 1.0;
-        width = phase.shape.output[2].max(width);
-    }
-    if phases == 0.0 {
+    // The first phase is as wide as any.
+    let Some(first) = shape.phases().and_then(|mut phases| phases.next()) else {
         return f64::INFINITY;
-    }
+    };
+    let phases = shape.phases().into_iter().flatten().count() as f64;
     let columns = shape.group_inputs();
     let filled = columns as f64 / Panels::new::<T>(isa, columns).packed_columns() as f64;
     let pixels = (shape.batch * shape.output_pixels()).max(1) as f64;
-    let narrow = 1.0 + 4.0 / (width * width) as f64;
     let handed = phases * PHASE_FLOPS / shape.flops().max(1) as f64;
-    narrow * (1.0 + 16.0 / pixels) / filled + handed
+    narrow(&first.shape) * (1.0 + 16.0 / pixels) / filled + handed
 }
 
 /// Whether a pass that is supported can write to a pool, or read from one.
