@@ -76,6 +76,9 @@ pub trait Float:
     fn abs(self) -> Self;
     #[doc(hidden)]
     fn exp<I: Instructions>(self) -> Self;
+    /// Of numbers that are not positive, or NaN.
+    #[doc(hidden)]
+    fn exp_nonpositive<I: Instructions>(self) -> Self;
     #[doc(hidden)]
     fn ln<I: Instructions>(self) -> Self;
 }
@@ -289,7 +292,7 @@ integer_elements! {
 }
 
 macro_rules! float_elements {
-    ($($type:ident $bits:ident $variant:ident $from:ident: $exp:expr, $ln:expr;)*) => {$(
+    ($($type:ident $bits:ident $variant:ident $from:ident: $exp:expr, $exp_nonpositive:expr, $ln:expr;)*) => {$(
         impl Element for $type {
             element_items!($type, $variant, $from);
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -318,12 +321,14 @@ macro_rules! float_elements {
             #[inline(always)]
             fn exp<I: Instructions>(self) -> Self { $exp(self) }
             #[inline(always)]
+            fn exp_nonpositive<I: Instructions>(self) -> Self { $exp_nonpositive(self) }
+            #[inline(always)]
             fn ln<I: Instructions>(self) -> Self { $ln(self) }
         }
     )*};
 }
 
 float_elements! {
-    f32 u32 F32 from_f32: math::exp_f32::<I>, math::ln_f32::<I>;
-    f64 u64 F64 from_f64: f64::exp, f64::ln;
+    f32 u32 F32 from_f32: math::exp_f32::<I>, math::exp_nonpositive_f32::<I>, math::ln_f32::<I>;
+    f64 u64 F64 from_f64: f64::exp, f64::exp, f64::ln;
 }

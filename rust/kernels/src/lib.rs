@@ -38,6 +38,7 @@ pub mod pooling;
 pub mod random;
 pub mod reduce;
 pub mod resample;
+mod rows;
 mod shape;
 pub mod slice;
 pub mod softmax;

@@ -1,11 +1,17 @@
 //! Cross-entropy losses and their gradients.
 
 use std::fmt;
+use std::ops::Range;
 
+use crate::isa::Instructions;
 use crate::parallel::Parts;
-use crate::reduce::{Sum, combine_run};
-use crate::softmax::{ABREAST, Abreast, SHORT, WORK, distance, softmax_abreast, softmax_lane};
+use crate::reduce::Sum;
+use crate::rows::{Kernel, LANES, Vectors, VectorsMut, Way, for_each_row, map_in_place};
+use crate::softmax::{distance, softmax_rows};
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
+
+/// Elements per task.
+const WORK: usize = 8 * 1024;
 
 /// A label that names no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +43,9 @@ impl Label for i64 {}
 /// The probability that stands for all smaller ones in a logarithm.
 const FLOOR: f64 = 1e-20;
 
-/// For each row of `logits` (`depth` numbers): `probability = softmax(logits)` and
-/// `loss = -log(max(probability[label], 1e-20))`. With `dy`, the gradient of each loss, the gradient
-/// of the logits is written in place of the probabilities: the one that
+/// For each row of `logits` (`depth` numbers): `probability = softmax(logits)` and `loss =
+/// -log(max(probability[label], 1e-20))`. With `dy`, the gradient of each loss, the gradient of the
+/// logits is written in place of the probabilities: the one that
 /// [`sparse_softmax_cross_entropy_gradient`] gives.
 ///
 /// # Errors
@@ -57,8 +63,6 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
     loss: &mut [T],
     probability: &mut [T],
 ) -> Result<(), LabelError> {
-    /// Short rows from so many on take less time abreast.
-    const SOME: usize = 4;
     assert_eq!(labels.len(), loss.len(), "labels and losses differ in number");
     for (index, label) in labels.iter().enumerate() {
         let label: i64 = label.cast();
@@ -66,67 +70,53 @@ pub fn sparse_softmax_cross_entropy<T: Float, L: Label>(
             return Err(LabelError { index, label, depth });
         }
     }
-    for_each_rows(parallel, depth, logits, loss, probability, |first, x, loss, p| {
-        let labels = &labels[first..first + loss.len()];
-        if depth <= SHORT && labels.len() >= SOME {
-            sparse_short_rows(isa, depth, x, labels, dy, loss, p);
-        } else {
-            sparse_rows(isa, depth, x, labels, dy, loss, p);
-        }
-    });
+    let rows = [loss.len(), depth, 1];
+    let kernel = Sparse { labels, dy, loss: Parts::new(loss) };
+    for_each_row(isa, parallel, rows, [logits], probability, &kernel);
     Ok(())
 }
 
-per_isa! {
-    /// [`sparse_softmax_cross_entropy`] of some rows, whose labels are classes.
-    fn sparse_rows<I, T: Float, L: Label>(
-        depth: usize, x: &[T], labels: &[L], dy: Option<T>, loss: &mut [T], p: &mut [T],
-    ) {
-        let rows = x.chunks_exact(depth).zip(p.chunks_exact_mut(depth));
-        for (((x, p), label), loss) in rows.zip(labels).zip(loss) {
-            let label = label.cast::<i64>() as usize;
-            let (top, sum) = softmax_lane::<I, T>(x, p);
-            if let Some(dy) = dy {
-                let chosen = dy * (p[label] - T::ONE);
-                p.iter_mut().for_each(|p| *p = dy * *p);
-                p[label] = chosen;
-            }
-            *loss = -floored(distance(x[label], top) - sum.ln::<I>());
-        }
-    }
+/// See [`sparse_softmax_cross_entropy`]; the labels are classes.
+struct Sparse<'a, T, L> {
+    labels: &'a [L],
+    dy: Option<T>,
+    loss: Parts<'a, T>,
 }
 
-per_isa! {
-    /// [`sparse_rows`] of at most [`SHORT`] elements.
-    fn sparse_short_rows<I, T: Float, L: Label>(
-        depth: usize, x: &[T], labels: &[L], dy: Option<T>, loss: &mut [T], p: &mut [T],
+impl<T: Float, L: Label> Kernel<T, 1> for Sparse<'_, T, L> {
+    const PADDING: [T; 1] = [T::LOWEST];
+
+    #[inline(always)]
+    fn compute<I: Instructions, W: Way>(
+        &self,
+        rows: Range<usize>,
+        depth: usize,
+        [x]: [Vectors<T>; 1],
+        mut p: VectorsMut<T>,
     ) {
-        let groups = x.chunks(ABREAST * depth).zip(p.chunks_mut(ABREAST * depth));
-        for (((x, p), labels), loss) in
-            groups.zip(labels.chunks(ABREAST)).zip(loss.chunks_mut(ABREAST))
-        {
-            let label = |lane: usize| labels[lane].cast::<i64>() as usize;
-            let mut rows = Abreast::new(depth, x);
-            let columns = rows.columns(depth);
-            // At first the logits of the labels.
-            let mut losses = [T::ZERO; ABREAST];
-            for (lane, chosen) in losses.iter_mut().enumerate().take(labels.len()) {
-                *chosen = columns[label(lane)][lane];
-            }
-            let (top, sum) = softmax_abreast::<I, T>(columns);
-            for ((x, &top), &sum) in losses.iter_mut().zip(&top).zip(&sum) {
-                *x = -floored(distance(*x, top) - sum.ln::<I>());
-            }
-            loss.copy_from_slice(&losses[..loss.len()]);
-            if let Some(dy) = dy {
-                for lane in 0..labels.len() {
-                    let chosen = &mut columns[label(lane)][lane];
-                    *chosen -= T::ONE;
-                }
-                columns.as_flattened_mut().iter_mut().for_each(|p| *p = dy * *p);
-            }
-            rows.write(depth, p);
+        // SAFETY: each row is computed once.
+        let loss = unsafe { self.loss.range(rows.start, rows.len()) };
+        let labels = &self.labels[rows];
+        let places = || {
+            let labels = labels.iter().map(|label| label.cast::<i64>() as usize).enumerate();
+            labels.map(|(row, label)| W::place(row, label))
+        };
+        // At first the logits of the labels.
+        let mut losses = [T::ZERO; LANES];
+        for (loss, (vector, lane)) in losses.iter_mut().zip(places()) {
+            *loss = x[0].get(vector).unwrap_or_else(|| &x[1][0])[lane];
         }
+        let (top, sum) = softmax_rows::<I, W, T>(depth, x, &mut p);
+        for ((x, &top), &sum) in losses.iter_mut().zip(&top).zip(&sum) {
+            *x = -floored(distance(*x, top) - sum.ln::<I>());
+        }
+        loss.copy_from_slice(&losses[..loss.len()]);
+        let Some(dy) = self.dy else { return };
+        let [whole, end] = &mut p;
+        for (vector, lane) in places() {
+            whole.get_mut(vector).unwrap_or_else(|| &mut end[0])[lane] -= T::ONE;
+        }
+        map_in_place([], &mut p, |p, []| dy * p);
     }
 }
 
@@ -175,25 +165,38 @@ pub fn softmax_cross_entropy<T: Float>(
     loss: &mut [T],
     probability: &mut [T],
 ) {
-    per_isa! {
-        fn row<I, T: Float>(labels: &[T], x: &[T], p: &mut [T]) -> T {
-            let (top, sum) = softmax_lane::<I, T>(x, p);
-            let log_sum = sum.ln::<I>();
-            // The terms lie in `p` until they are added up.
-            for ((p, &x), &label) in p.iter_mut().zip(x).zip(labels) {
-                *p = label * floored(distance(x, top) - log_sum);
-            }
-            let loss = -combine_run::<T, Sum>(p);
-            for (p, &x) in p.iter_mut().zip(x) {
-                *p = distance(x, top).exp::<I>() / sum;
-            }
-            loss
-        }
+    let rows = [loss.len(), depth, 1];
+    let kernel = Dense { loss: Parts::new(loss) };
+    for_each_row(isa, parallel, rows, [logits, labels], probability, &kernel);
+}
+
+/// See [`softmax_cross_entropy`].
+struct Dense<'a, T> {
+    loss: Parts<'a, T>,
+}
+
+impl<T: Float> Kernel<T, 2> for Dense<'_, T> {
+    const PADDING: [T; 2] = [T::LOWEST, T::ZERO];
+
+    #[inline(always)]
+    fn compute<I: Instructions, W: Way>(
+        &self,
+        rows: Range<usize>,
+        depth: usize,
+        [x, labels]: [Vectors<T>; 2],
+        mut p: VectorsMut<T>,
+    ) {
+        let (top, mut log_sum) = softmax_rows::<I, W, T>(depth, x, &mut p);
+        log_sum.iter_mut().for_each(|sum| *sum = sum.ln::<I>());
+        let negated = W::reduce::<T, Sum, 2, 2>(
+            [x, labels],
+            [&top, &log_sum],
+            |[x, label], [top, log_sum]| label * floored(distance(x, top) - log_sum),
+        );
+        // SAFETY: each row is computed once.
+        let loss = unsafe { self.loss.range(rows.start, rows.len()) };
+        loss.iter_mut().zip(negated).for_each(|(loss, negated)| *loss = -negated);
     }
-    assert_eq!(labels.len(), logits.len(), "labels and logits differ in number");
-    for_each_row(parallel, depth, logits, loss, probability, |index, x, p| {
-        row(isa, &labels[index * depth..(index + 1) * depth], x, p)
-    });
 }
 
 /// The gradient of [`softmax_cross_entropy`] to the logits:
@@ -228,52 +231,6 @@ pub fn softmax_cross_entropy_gradient<T: Float>(
 fn floored<T: Float>(log_probability: T) -> T {
     let floor: T = FLOOR.ln().cast();
     if log_probability < floor { floor } else { log_probability }
-}
-
-/// Runs `task(index, logits, probability) -> loss` on each row.
-fn for_each_row<T: Float>(
-    parallel: &dyn Parallel,
-    depth: usize,
-    logits: &[T],
-    loss: &mut [T],
-    probability: &mut [T],
-    task: impl Fn(usize, &[T], &mut [T]) -> T + Sync,
-) {
-    for_each_rows(parallel, depth, logits, loss, probability, |first, x, loss, p| {
-        for (position, loss) in loss.iter_mut().enumerate() {
-            let row = position * depth..(position + 1) * depth;
-            *loss = task(first + position, &x[row.clone()], &mut p[row]);
-        }
-    });
-}
-
-/// Runs `task(first row, logits, loss, probability)` on some rows at a time.
-fn for_each_rows<T: Float>(
-    parallel: &dyn Parallel,
-    depth: usize,
-    logits: &[T],
-    loss: &mut [T],
-    probability: &mut [T],
-    task: impl Fn(usize, &[T], &mut [T], &mut [T]) + Sync,
-) {
-    /// Tasks, where they have fewer than [`WORK`] elements, and the elements that each has at least: their
-    /// exponentials take a microsecond.
-    const TASKS: usize = 16;
-    const LEAST_WORK: usize = 512;
-    assert_eq!(logits.len(), loss.len() * depth, "logits do not have `depth` numbers per row");
-    assert_eq!(probability.len(), logits.len(), "probabilities and logits differ in number");
-    let elements = (logits.len() / TASKS).clamp(LEAST_WORK, WORK);
-    let rows_per_task = match elements / depth.max(1) {
-        few if few < ABREAST => few.max(1),
-        rows => rows - rows % ABREAST,
-    };
-    let parts = Parts::new(probability);
-    for_each_chunk(parallel, loss, rows_per_task, &|chunk, loss| {
-        let (first, count) = (chunk * rows_per_task, loss.len());
-        // SAFETY: chunks do not overlap, and `Parallel` runs each one once.
-        let probability = unsafe { parts.range(first * depth, count * depth) };
-        task(first, &logits[first * depth..(first + count) * depth], loss, probability);
-    });
 }
 
 /// Runs `task(index, inputs, gradient)` on each row.

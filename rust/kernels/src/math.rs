@@ -1,7 +1,7 @@
 //! Elementary and special functions.
 //!
-//! The `f32` functions are free of branches and tables, so that a loop over them is vectorised. They
-//! are within 3 units in the last place for every argument, denormals included.
+//! The `f32` functions are free of branches and tables, so that a loop over them is vectorised.
+//! They are within 3 units in the last place for every argument, denormals included.
 
 use crate::isa::Instructions;
 
@@ -31,12 +31,13 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
-/// e to the power of `x`.
+/// Less than the exponent of any power of e that is not rounded to 0.
+const LEAST_EXPONENT: f32 = -104.0;
+
+/// The power of e of a number from [`LEAST_EXPONENT`] to 89, as a number near 1 and the power of
+/// two that it is to be multiplied by.
 #[inline(always)]
-pub(crate) fn exp_f32<I: Instructions>(x: f32) -> f32 {
-    // Beyond these the result is infinite or 0; comparisons this way round keep NaN.
-    let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x < -104.0 { -104.0 } else { x };
+fn exp_in_parts<I: Instructions>(x: f32) -> (f32, i32) {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let shifted = madd::<I>(x, std::f32::consts::LOG2_E, ROUND);
@@ -47,10 +48,39 @@ pub(crate) fn exp_f32<I: Instructions>(x: f32) -> f32 {
         r,
         [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5],
     );
-    let value = 1.0 + madd::<I>(r * r, tail, r);
+    (1.0 + madd::<I>(r * r, tail, r), n)
+}
+
+/// Whether the power of e is 0; and a number in place of the exponent then: products that are
+/// rounded to 0 take many times as long as others, and masked elements are such.
+#[inline(always)]
+fn zero_apart(x: f32) -> (bool, f32) {
+    let is_zero = x < LEAST_EXPONENT;
+    (is_zero, if is_zero { 0.0 } else { x })
+}
+
+/// e to the power of `x`.
+#[inline(always)]
+pub(crate) fn exp_f32<I: Instructions>(x: f32) -> f32 {
+    // Beyond these the result is infinite or 0; comparisons this way round keep NaN.
+    let x = if x > 89.0 { 89.0 } else { x };
+    let (is_zero, x) = zero_apart(x);
+    let (value, n) = exp_in_parts::<I>(x);
     // In two steps, since 2^n itself may be too great or too small.
     let half = n >> 1;
-    value * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+    let value = value * power_of_two(half) * power_of_two(n.wrapping_sub(half));
+    if is_zero { 0.0 } else { value }
+}
+
+/// [`exp_f32`] of a number that is not positive, or NaN: the same bits in fewer instructions.
+#[inline(always)]
+pub(crate) fn exp_nonpositive_f32<I: Instructions>(x: f32) -> f32 {
+    /// 2^-64, which 2^n is too great by at first, or it might be too small.
+    const LIFT: f32 = 5.421_011e-20;
+    let (is_zero, x) = zero_apart(x);
+    let (value, n) = exp_in_parts::<I>(x);
+    let value = value * power_of_two(n.wrapping_add(64)) * LIFT;
+    if is_zero { 0.0 } else { value }
 }
 
 /// Natural logarithm.
@@ -154,8 +184,8 @@ pub(crate) fn erf_f32<I: Instructions>(x: f32) -> f32 {
     if t > 0.927_734_4 { large.copysign(x) } else { small }
 }
 
-/// Error function, by the series `2 / sqrt(pi) * exp(-x^2) * x * sum((2 x^2)^n / (2n + 1)!!)`, whose
-/// terms all have one sign; by its complement where that is small.
+/// Error function, by the series `2 / sqrt(pi) * exp(-x^2) * x * sum((2 x^2)^n / (2n + 1)!!)`,
+/// whose terms all have one sign; by its complement where that is small.
 pub(crate) fn erf_f64(x: f64) -> f64 {
     if x.is_nan() || x == 0.0 {
         return x;

@@ -37,7 +37,10 @@ proptest! {
 
     #[test]
     fn softmax_and_gradients_agree_with_the_naive_ones(
-        outer in 0usize..60, depth in 1usize..200, inner in prop_oneof![Just(1usize), 1usize..9],
+        (outer, inner) in prop_oneof![
+            (0usize..200, Just(1usize)), (0usize..20, 1usize..9), (0usize..4, 60usize..140),
+        ],
+        depth in prop_oneof![1usize..20, 1usize..200],
         scale in prop_oneof![Just(1.0f32), Just(1e4), Just(1e-3)], seed in any::<u64>(),
     ) {
         let _placed = place_by(seed);
@@ -204,23 +207,96 @@ fn softmax_of_extreme_rows() {
         [f32::INFINITY, 0.0, f32::NEG_INFINITY],
         [f32::INFINITY, f32::INFINITY, 0.0],
         [f32::NAN, 0.0, 0.0],
+        [0.0, f32::NAN, f32::INFINITY],
     ];
+    // Alone, and so many times that rows are computed together.
+    for times in [1, 20] {
+        let rows = x.len() * times;
+        on_every_isa(
+            |isa, parallel| {
+                let x = x.as_flattened().repeat(times);
+                let (mut y, mut log_y) = (vec![0f32; rows * 3], vec![0f32; rows * 3]);
+                softmax(isa, parallel, rows, 3, 1, &x, &mut y);
+                log_softmax(isa, parallel, rows, 3, 1, &x, &mut log_y);
+                (y, log_y)
+            },
+            |isa, (y, log_y)| {
+                let certain = [1.0f32, 0.0, 0.0];
+                for (y, log_y) in y.chunks(18).zip(log_y.chunks(18)) {
+                    assert_eq!(y[..6], [1.0, 0.0, 0.0, 0.0, 0.5, 0.5], "{isa:?}");
+                    assert_eq!(y[6..12], [certain, [0.5, 0.5, 0.0]].concat(), "{isa:?}");
+                    assert_eq!(log_y[..4], [0.0, -2e4, -1e4, f32::NEG_INFINITY], "{isa:?}");
+                    assert_eq!(log_y[6..9], certain.map(f32::ln), "{isa:?}");
+                    let none = y[12..].iter().chain(&log_y[12..]);
+                    assert!(none.clone().all(|y| y.is_nan()), "{isa:?}: {y:?}");
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn masked_elements_share_alike_where_all_are() {
+    for depth in [1usize, 5, 64, 65, 100, 130] {
+        for rows in [1usize, 9] {
+            let x = vec![f32::NEG_INFINITY; rows * depth];
+            on_every_isa(
+                |isa, parallel| {
+                    let mut y = vec![0f32; x.len()];
+                    softmax(isa, parallel, rows, depth, 1, &x, &mut y);
+                    y
+                },
+                |isa, y| assert_eq!(y, vec![1.0 / depth as f32; y.len()], "{isa:?}"),
+            );
+        }
+    }
+}
+
+/// Over the whole range of the exponentials: down to where they are denormal, and 0.
+#[test]
+fn small_shares_are_exact_to_their_last_places() {
+    let below = (0..8192).map(|i| -(i as f32) / 75.0);
+    let x: Vec<f32> = below.flat_map(|x| [0.0, x]).collect();
     on_every_isa(
         |isa, parallel| {
-            let (mut y, mut log_y) = (vec![0f32; 15], vec![0f32; 15]);
-            softmax(isa, parallel, 5, 3, 1, x.as_flattened(), &mut y);
-            log_softmax(isa, parallel, 5, 3, 1, x.as_flattened(), &mut log_y);
-            (y, log_y)
+            let mut y = vec![0f32; x.len()];
+            softmax(isa, parallel, x.len() / 2, 2, 1, &x, &mut y);
+            y
         },
-        |isa, (y, log_y)| {
-            let certain = [1.0f32, 0.0, 0.0];
-            assert_eq!(y[..6], [1.0, 0.0, 0.0, 0.0, 0.5, 0.5], "{isa:?}");
-            assert_eq!(y[6..12], [certain, [0.5, 0.5, 0.0]].concat(), "{isa:?}");
-            assert_eq!(log_y[..4], [0.0, -2e4, -1e4, f32::NEG_INFINITY], "{isa:?}");
-            assert_eq!(log_y[6..9], certain.map(f32::ln), "{isa:?}");
-            assert!(y[12..].iter().chain(&log_y[12..]).all(|y| y.is_nan()), "{isa:?}: {y:?}");
+        |isa, y| {
+            for (x, y) in x.chunks(2).zip(y.chunks(2)) {
+                let e = f64::from(x[1]).exp();
+                let (want, got) = (e / (1.0 + e), f64::from(y[1]));
+                let unit = f64::from(want as f32 * f32::EPSILON).max(f64::powi(2.0, -149));
+                assert!((got - want).abs() <= 3.5 * unit, "{isa:?} {x:?}: {got:e}, not {want:e}");
+            }
         },
     );
+}
+
+#[test]
+fn float64_rows_agree_with_the_naive_ones() {
+    for (outer, depth, inner) in [(5, 10, 1), (70, 10, 1), (3, 100, 1), (2, 12, 70), (2, 90, 3)] {
+        let total = outer * depth * inner;
+        let mut numbers = Numbers::new(1);
+        let (x, dy) = (wide(&numbers.f32s(total)), wide(&numbers.f32s(total)));
+        let (mut y, mut dx) = (vec![0f64; total], vec![0f64; total]);
+        naive::softmax(outer, depth, inner, &x, &mut y);
+        naive::softmax_gradient(outer, depth, inner, &y, &dy, &mut dx);
+        on_every_isa(
+            |isa, parallel| {
+                let (mut got, mut gradient) = (vec![0f64; total], vec![0f64; total]);
+                softmax(isa, parallel, outer, depth, inner, &x, &mut got);
+                softmax_gradient(isa, parallel, outer, depth, inner, &y, &dy, &mut gradient);
+                (got, gradient)
+            },
+            |isa, (got, gradient)| {
+                for (got, want) in got.iter().zip(&y).chain(gradient.iter().zip(&dx)) {
+                    assert!((got - want).abs() <= 1e-14, "{isa:?}: {got:e} instead of {want:e}");
+                }
+            },
+        );
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub struct Transposer<T> {
     side: usize,
     /// # Safety
     /// The CPU has the instructions of the [`Isa`] it was chosen for; `from` can be read and `to`
-    /// written in all of the square, and they do not overlap.
+    /// written in all of the square, and they do not overlap. The rows of `to` are written in order.
     pub(super) transpose:
         unsafe fn(from: *const T, from_stride: usize, to: *mut T, to_stride: usize),
 }
@@ -139,6 +139,43 @@ pub(crate) fn transpose_to<T: Float>(isa: Isa, matrix: Matrix<T>, to: &mut Block
             // SAFETY: `transpose` is one for `isa`; `matrix.block` has checked the square, and its
             // rows `column..column + side` and columns `row..row + side` lie in `to`.
             unsafe { transpose(square.data().as_ptr(), matrix.row_stride(), to, stride) };
+        }
+    }
+}
+
+/// Transposes a square: `to[j * to_stride + i] = from[i * from_stride + j]` for `i` and `j` below `SIDE`.
+/// Rows of the result may overlap: then the later ones remain.
+///
+/// # Panics
+/// If the square reaches beyond a slice.
+pub(crate) fn transpose_square<T: Float, const SIDE: usize>(
+    isa: Isa,
+    from: &[T],
+    from_stride: usize,
+    to: &mut [T],
+    to_stride: usize,
+) {
+    for (length, stride) in [(from.len(), from_stride), (to.len(), to_stride)] {
+        assert!(length >= (SIDE - 1) * stride + SIDE, "the square reaches beyond the slice");
+    }
+    let Some(Transposer { side, transpose }) =
+        T::transposer(isa).filter(|squares| SIDE.is_multiple_of(squares.side))
+    else {
+        for j in 0..SIDE {
+            for (i, to) in to[j * to_stride..][..SIDE].iter_mut().enumerate() {
+                *to = from[i * from_stride + j];
+            }
+        }
+        return;
+    };
+    for j in (0..SIDE).step_by(side) {
+        // What reaches into the next rows must be there before them.
+        for i in (0..SIDE).step_by(side).rev() {
+            let from = from[i * from_stride + j..].as_ptr();
+            let to = to[j * to_stride + i..].as_mut_ptr();
+            // SAFETY: the parts lie in the squares, which the slices hold (checked above), and
+            // `transpose` is one for `isa`.
+            unsafe { transpose(from, from_stride, to, to_stride) };
         }
     }
 }
