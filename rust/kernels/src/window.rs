@@ -64,13 +64,6 @@ impl Axis {
         first.min(end)..end
     }
 
-    /// The outputs whose windows, without gaps, have any element inside the input.
-    pub(crate) fn reached(&self) -> Range<usize> {
-        let first = (self.padding + 1).saturating_sub(self.window).div_ceil(self.stride);
-        let end = (self.input + self.padding).div_ceil(self.stride).min(self.output);
-        first.min(end)..end
-    }
-
     /// The padding behind the input that the last window needs.
     pub(crate) fn padding_after(&self) -> usize {
         let reach = (self.output - 1) * self.stride + (self.window - 1) * self.dilation + 1;

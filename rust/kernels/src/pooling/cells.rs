@@ -42,7 +42,7 @@ macro_rules! for_each_tap {
         let (segment, planes): (&Segment, &Planes) = ($segment, $planes);
         let [_, height, width] = planes.axes;
         let [depths, heights, widths] = &segment.taps;
-        let start = segment.start + $first * planes.distance();
+        let start = segment.start + $first;
         for d in 0..depths.len() {
             for h in 0..heights.len() {
                 let line = (d * height.input + h) * width.input * planes.inner;
@@ -57,58 +57,39 @@ macro_rules! for_each_tap {
 }
 pub(super) use for_each_tap;
 
-/// Elements that lie `S` apart, or `distance` if `S` is 0.
-///
-/// # Safety
-/// The CPU has the instructions of `I`, for which the caller is compiled.
+/// So many elements.
 #[inline(always)]
-unsafe fn load<I: Instructions, T: Float, const N: usize, const S: usize>(
-    from: &[T],
-    at: usize,
-    distance: usize,
-) -> [T; N] {
-    if S == 1 {
-        let mut values = [T::ZERO; N];
-        values.copy_from_slice(&from[at..at + N]);
-        return values;
-    }
-    if S == 2
-        && N > 1
-        && let Some(pairs) = from.get(at..at + 2 * N)
-    {
-        // SAFETY: the caller's contract.
-        return unsafe { T::every_second::<I, N>(pairs) };
-    }
-    std::array::from_fn(|i| from[at + i * distance])
+fn load<T: Float, const N: usize>(from: &[T], at: usize) -> [T; N] {
+    let mut values = [T::ZERO; N];
+    values.copy_from_slice(&from[at..at + N]);
+    values
 }
 
 /// The greatest elements of a segment's windows.
-pub(super) struct Maxima<'a, T, const S: usize> {
+pub(super) struct Maxima<'a, T> {
     pub(super) planes: &'a Planes,
     pub(super) segment: &'a Segment,
     pub(super) plane: &'a [T],
     pub(super) output: &'a mut [T],
 }
 
-impl<T: Float, const S: usize> Cells for Maxima<'_, T, S> {
-    const LONGEST: usize = 32;
+impl<T: Float> Cells for Maxima<'_, T> {
+    const LONGEST: usize = 64;
 
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let (mut best, mut positions) = ([T::LOWEST; N], [T::ZERO; N]);
         for_each_tap!(self.segment, self.planes, first, |_tap, at| {
+            let values = load::<T, N>(self.plane, at);
             // SAFETY: the trait's contract.
-            unsafe {
-                let values = load::<I, T, N, S>(self.plane, at, self.planes.distance());
-                T::take_greater::<I, N>(&mut best, &mut positions, &values, T::ZERO);
-            }
+            unsafe { T::take_greater::<I, N>(&mut best, &mut positions, &values, T::ZERO) };
         });
         self.output[first..first + N].copy_from_slice(&best);
     }
 }
 
 /// The greatest elements of a segment's windows, and which they are.
-pub(super) struct Positions<'a, T, const S: usize> {
+pub(super) struct Positions<'a, T> {
     pub(super) planes: &'a Planes,
     pub(super) segment: &'a Segment,
     pub(super) plane: &'a [T],
@@ -116,8 +97,8 @@ pub(super) struct Positions<'a, T, const S: usize> {
     pub(super) positions: &'a mut [u8],
 }
 
-impl<T: Float, const S: usize> Cells for Positions<'_, T, S> {
-    const LONGEST: usize = 32;
+impl<T: Float> Cells for Positions<'_, T> {
+    const LONGEST: usize = 64;
 
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
@@ -125,11 +106,9 @@ impl<T: Float, const S: usize> Cells for Positions<'_, T, S> {
         let mut positions = [T::from_position(self.segment.first_tap(self.planes) as u8); N];
         for_each_tap!(self.segment, self.planes, first, |tap, at| {
             let tap = T::from_position(tap as u8);
+            let values = load::<T, N>(self.plane, at);
             // SAFETY: the trait's contract.
-            unsafe {
-                let values = load::<I, T, N, S>(self.plane, at, self.planes.distance());
-                T::take_greater::<I, N>(&mut best, &mut positions, &values, tap);
-            }
+            unsafe { T::take_greater::<I, N>(&mut best, &mut positions, &values, tap) };
         });
         self.output[first..first + N].copy_from_slice(&best);
         // SAFETY: the trait's contract.
@@ -165,20 +144,21 @@ unsafe fn bytes<I: Instructions, T: Float, const N: usize>(positions: &[T; N]) -
 }
 
 /// The averages of a segment's windows.
-pub(super) struct Averages<'a, T, const S: usize> {
+pub(super) struct Averages<'a, T> {
     pub(super) planes: &'a Planes,
     pub(super) segment: &'a Segment,
     pub(super) plane: &'a [T],
     pub(super) output: &'a mut [T],
 }
 
-impl<T: Float, const S: usize> Cells for Averages<'_, T, S> {
+impl<T: Float> Cells for Averages<'_, T> {
+    const LONGEST: usize = 64;
+
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let mut sums = [T::ZERO; N];
         for_each_tap!(self.segment, self.planes, first, |_tap, at| {
-            // SAFETY: the trait's contract.
-            let values = unsafe { load::<I, T, N, S>(self.plane, at, self.planes.distance()) };
+            let values = load::<T, N>(self.plane, at);
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         });
         let count: T = (self.segment.count().max(1) as f64).cast();
@@ -212,6 +192,8 @@ pub(super) struct Gathered<'a, T> {
 }
 
 impl<T: Float> Cells for Gathered<'_, T> {
+    const LONGEST: usize = 64;
+
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let Planes { axes, inner, .. } = *self.planes;
@@ -253,7 +235,7 @@ pub(super) struct Given<'a, T> {
 }
 
 impl<T: Float> Cells for Given<'_, T> {
-    const LONGEST: usize = 32;
+    const LONGEST: usize = 64;
 
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {

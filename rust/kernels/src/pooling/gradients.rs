@@ -1,11 +1,10 @@
 //! The gradients of pools.
 
+use super::PoolingShape;
 use super::cells::{Gathered, Given, Segment, for_each_tap};
 use super::planes::Planes;
 use super::select::exceeds;
-use super::{Maxima, PoolingShape};
 use crate::cells::for_each_cell;
-use crate::window::{Axis, positions};
 use crate::{Element, Float, Isa, Parallel, for_each_chunk};
 
 /// Elements of the input's gradient that a task makes at least.
@@ -96,44 +95,6 @@ pub(super) fn row<T: Float>(
     make(isa, planes, row, positions, output_gradient, dx);
 }
 
-/// Where the taps of a window over one channel lie from its beginning.
-fn offsets(planes: &Planes) -> [usize; 256] {
-    let [_, height, width] = planes.axes;
-    let mut offsets = [0; 256];
-    let taps = positions(planes.axes.map(|axis| axis.window));
-    for (offset, [d, h, w]) in offsets.iter_mut().zip(taps) {
-        *offset = (d * height.input + h) * width.input + w;
-    }
-    offsets
-}
-
-/// The gradients to a plane of one channel, from the positions of the maxima.
-fn scatter<T: Float>(
-    planes: &Planes,
-    offsets: &[usize; 256],
-    argmax: &[u8],
-    output_gradient: &[T],
-    dx: &mut [T],
-) {
-    let [depth, height, width] = planes.axes;
-    // Windows may begin in the padding, but their maxima lie inside the input.
-    let first = |axis: Axis, output: usize| (output * axis.stride).wrapping_sub(axis.padding);
-    let columns = width.reached();
-    for d in depth.reached() {
-        for h in height.reached() {
-            let line = first(depth, d).wrapping_mul(height.input).wrapping_add(first(height, h));
-            let line = line.wrapping_mul(width.input);
-            let row = (d * height.output + h) * width.output;
-            let outputs = row + columns.start..row + columns.end;
-            let mut window = line.wrapping_add(first(width, columns.start));
-            for (dy, tap) in output_gradient[outputs.clone()].iter().zip(&argmax[outputs]) {
-                dx[window.wrapping_add(offsets[usize::from(*tap)])] += *dy;
-                window = window.wrapping_add(width.stride);
-            }
-        }
-    }
-}
-
 /// The gradients to a plane, whose maxima are looked for again.
 fn search<T: Float>(planes: &Planes, x: &[T], output_gradient: &[T], dx: &mut [T]) {
     let gradients = output_gradient.chunks_exact(planes.row_elements());
@@ -159,39 +120,33 @@ pub(super) fn max_pool_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &PoolingShape,
-    maxima: Maxima<T>,
+    argmax: &[u8],
+    output_gradient: &[T],
+    input_gradient: &mut [T],
+) {
+    let planes = &Planes::new(shape);
+    let outputs = planes.output_elements();
+    for_each_input_row(parallel, planes, input_gradient, |number, at, dx| {
+        let plane = number * outputs..(number + 1) * outputs;
+        row(isa, planes, at, &argmax[plane.clone()], &output_gradient[plane], dx);
+    });
+}
+
+/// The same without the positions of the maxima.
+pub(super) fn max_pool_gradient_by_search<T: Float>(
+    parallel: &dyn Parallel,
+    shape: &PoolingShape,
+    input: &[T],
     output_gradient: &[T],
     input_gradient: &mut [T],
 ) {
     let planes = &Planes::new(shape);
     let (inputs, outputs) = (planes.input_elements(), planes.output_elements());
-    let plane = |number: usize| number * outputs..(number + 1) * outputs;
-    match maxima {
-        Maxima::Positions(argmax) if planes.inner > 1 => {
-            for_each_input_row(parallel, planes, input_gradient, |number, at, dx| {
-                let (argmax, dy) = (&argmax[plane(number)], &output_gradient[plane(number)]);
-                row(isa, planes, at, argmax, dy, dx);
-            });
-        }
-        Maxima::Positions(argmax) => {
-            let offsets = offsets(planes);
-            for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
-                dx.fill(T::ZERO);
-                scatter(
-                    planes,
-                    &offsets,
-                    &argmax[plane(number)],
-                    &output_gradient[plane(number)],
-                    dx,
-                );
-            });
-        }
-        Maxima::Input(input) => for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
-            dx.fill(T::ZERO);
-            let x = &input[number * inputs..][..inputs];
-            search(planes, x, &output_gradient[plane(number)], dx);
-        }),
-    }
+    for_each_chunk(parallel, input_gradient, inputs, &|number, dx| {
+        dx.fill(T::ZERO);
+        let (x, dy) = (&input[number * inputs..][..inputs], &output_gradient[number * outputs..]);
+        search(planes, x, &dy[..outputs], dx);
+    });
 }
 
 /// Runs `make(plane, depth and height, row)` for each row of the input's gradient.
@@ -232,16 +187,6 @@ per_isa! {
                     }
                     let count: T = ((lines * taps.len()) as f64).cast();
                     let first = column * width.stride + taps.start - width.padding;
-                    if inner == 1 {
-                        let share = dy[0] / count;
-                        // Lengths that are known save the loop.
-                        match &mut dx[first..first + taps.len()] {
-                            [a, b] => (*a, *b) = (*a + share, *b + share),
-                            [a, b, c] => (*a, *b, *c) = (*a + share, *b + share, *c + share),
-                            dx => dx.iter_mut().for_each(|dx| *dx += share),
-                        }
-                        continue;
-                    }
                     for (block, dy) in dy.chunks(BLOCK).enumerate() {
                         let mut shares = [T::ZERO; BLOCK];
                         shares.iter_mut().zip(dy).for_each(|(share, dy)| *share = *dy / count);

@@ -8,12 +8,14 @@ mod planes;
 mod rows;
 mod select;
 mod shape;
+mod turned;
 
-use crate::{Float, Isa, Parallel};
+use crate::{Float, Isa, Parallel, Serial};
 
 pub use images::{MaxPooled, MaxUnpooled};
 pub(crate) use select::Select;
 pub use shape::PoolingShape;
+use turned::Turned;
 
 /// The greatest element of each window, NaN if there is one; minus infinity for windows that lie
 /// outside the input.
@@ -37,7 +39,14 @@ pub fn max_pool<T: Float>(
         assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
         assert_eq!(argmax.len(), output.len(), "one position for each output");
     }
-    rows::max_pool(isa, parallel, shape, input, output, argmax);
+    match Turned::new(shape) {
+        None => rows::max_pool(isa, parallel, shape, input, output, argmax),
+        Some(planes) => {
+            planes.pool(isa, parallel, input, output, argmax, |image, x, y, argmax| {
+                rows::max_pool(isa, &Serial, image, x, y, argmax);
+            });
+        }
+    }
 }
 
 /// Where the maxima of a pool are.
@@ -62,15 +71,26 @@ pub fn max_pool_gradient<T: Float>(
     input_gradient: &mut [T],
 ) {
     shape.check(input_gradient, output_gradient);
+    let (dy, dx) = (output_gradient, input_gradient);
     match maxima {
         Maxima::Positions(positions) => {
             assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
-            let count = output_gradient.len();
-            assert_eq!(positions.len(), count, "one position for each output");
+            assert_eq!(positions.len(), dy.len(), "one position for each output");
+            match Turned::new(shape) {
+                None => gradients::max_pool_gradient(isa, parallel, shape, positions, dy, dx),
+                Some(planes) => {
+                    let pool = |image: &_, positions: &[u8], dy: &[T], dx: &mut [T]| {
+                        gradients::max_pool_gradient(isa, &Serial, image, positions, dy, dx);
+                    };
+                    planes.gradient(isa, parallel, Some(positions), dy, dx, pool);
+                }
+            }
         }
-        Maxima::Input(input) => shape.check(input, output_gradient),
+        Maxima::Input(input) => {
+            shape.check(input, dy);
+            gradients::max_pool_gradient_by_search(parallel, shape, input, dy, dx);
+        }
     }
-    gradients::max_pool_gradient(isa, parallel, shape, maxima, output_gradient, input_gradient);
 }
 
 /// The average of the elements of each window that lie inside the input; 0 if none does.
@@ -85,7 +105,12 @@ pub fn avg_pool<T: Float>(
     output: &mut [T],
 ) {
     shape.check(input, output);
-    rows::avg_pool(isa, parallel, shape, input, output);
+    match Turned::new(shape) {
+        None => rows::avg_pool(isa, parallel, shape, input, output),
+        Some(planes) => planes.pool(isa, parallel, input, output, None, |image, x, y, _| {
+            rows::avg_pool(isa, &Serial, image, x, y);
+        }),
+    }
 }
 
 /// The gradient of [`avg_pool`].
@@ -100,5 +125,11 @@ pub fn avg_pool_gradient<T: Float>(
     input_gradient: &mut [T],
 ) {
     shape.check(input_gradient, output_gradient);
-    gradients::avg_pool_gradient(isa, parallel, shape, output_gradient, input_gradient);
+    let (dy, dx) = (output_gradient, input_gradient);
+    match Turned::new(shape) {
+        None => gradients::avg_pool_gradient(isa, parallel, shape, dy, dx),
+        Some(planes) => planes.gradient(isa, parallel, None, dy, dx, |image, _, dy, dx| {
+            gradients::avg_pool_gradient(isa, &Serial, image, dy, dx);
+        }),
+    }
 }

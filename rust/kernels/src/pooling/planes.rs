@@ -13,8 +13,6 @@ use crate::window::{Axis, Layout};
 pub(super) struct Planes {
     pub(super) axes: [Axis; 3],
     pub(super) inner: usize,
-    /// The outputs of a row that make one segment.
-    whole: Range<usize>,
 }
 
 impl Planes {
@@ -24,12 +22,7 @@ impl Planes {
             Layout::ChannelsLast => shape.channels,
         };
         let axes = [0, 1, 2].map(|axis| shape.axis(axis));
-        let (first, last) = (axes[2].outputs(0), axes[2].outputs(axes[2].window - 1));
-        let whole = match inner {
-            1 if first.start < last.end => first.start..last.end,
-            _ => usize::MAX..usize::MAX,
-        };
-        Self { axes, inner, whole }
+        Self { axes, inner }
     }
 
     pub(super) fn input_elements(&self) -> usize {
@@ -60,14 +53,7 @@ impl Planes {
         Rows::new(self.axes.map(|axis| axis.input), first)
     }
 
-    /// The distance of the elements that neighbouring outputs of a segment take.
-    #[inline(always)]
-    pub(super) fn distance(&self) -> usize {
-        if self.inner == 1 { self.axes[2].stride } else { 1 }
-    }
-
-    /// The segments of an output row: the channels of each pixel, or, where a pixel is one element,
-    /// all whose windows lie inside the input together.
+    /// The segments of an output row: the channels of each pixel.
     #[inline(always)]
     pub(super) fn segments(&self, row: [usize; 2]) -> Segments<'_> {
         let [depth, height, width] = self.axes;
@@ -100,12 +86,12 @@ impl Iterator for Segments<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Segment> {
-        let Planes { axes: [_, _, width], inner, ref whole } = *self.planes;
+        let Planes { axes: [_, _, width], inner } = *self.planes;
         let column = self.column;
         if column == width.output {
             return None;
         }
-        self.column = if column == whole.start { whole.end } else { column + 1 };
+        self.column = column + 1;
         let widths = width.taps(column);
         let w = (column * width.stride + widths.start).saturating_sub(width.padding);
         let [depths, heights] = self.taps.clone();

@@ -11,7 +11,7 @@ use crate::{Float, Isa, Parallel, for_each_chunk};
 const TASK: usize = 8 * 1024;
 
 per_isa! {
-    fn max_row<I, T: Float; const S: usize>(
+    fn max_row<I, T: Float>(
         planes: &Planes,
         row: [usize; 2],
         plane: &[T],
@@ -20,7 +20,7 @@ per_isa! {
         for segment in planes.segments(row) {
             let output = &mut output[segment.outputs.clone()];
             let length = output.len();
-            let mut cells = Maxima::<T, S> { planes, segment: &segment, plane, output };
+            let mut cells = Maxima::<T> { planes, segment: &segment, plane, output };
             // SAFETY: `I` is what this function is compiled for.
             unsafe { for_each_cell::<I, _>(length, &mut cells) };
         }
@@ -28,7 +28,7 @@ per_isa! {
 }
 
 per_isa! {
-    fn argmax_row<I, T: Float; const S: usize>(
+    fn argmax_row<I, T: Float>(
         planes: &Planes,
         row: [usize; 2],
         plane: &[T],
@@ -40,7 +40,7 @@ per_isa! {
             let output = &mut output[segment.outputs.clone()];
             let length = output.len();
             let segment = &segment;
-            let mut cells = Positions::<T, S> { planes, segment, plane, output, positions };
+            let mut cells = Positions::<T> { planes, segment, plane, output, positions };
             // SAFETY: `I` is what this function is compiled for.
             unsafe { for_each_cell::<I, _>(length, &mut cells) };
         }
@@ -48,7 +48,7 @@ per_isa! {
 }
 
 per_isa! {
-    fn avg_row<I, T: Float; const S: usize>(
+    fn avg_row<I, T: Float>(
         planes: &Planes,
         row: [usize; 2],
         plane: &[T],
@@ -57,7 +57,7 @@ per_isa! {
         for segment in planes.segments(row) {
             let output = &mut output[segment.outputs.clone()];
             let length = output.len();
-            let mut cells = Averages::<T, S> { planes, segment: &segment, plane, output };
+            let mut cells = Averages::<T> { planes, segment: &segment, plane, output };
             // SAFETY: `I` is what this function is compiled for.
             unsafe { for_each_cell::<I, _>(length, &mut cells) };
         }
@@ -95,16 +95,6 @@ pub(super) fn max_pool<T: Float>(
 ) {
     let planes = &Planes::new(shape);
     let elements = planes.row_elements();
-    let max_row = match planes.distance() {
-        1 => max_row::<T, 1>,
-        2 => max_row::<T, 2>,
-        _ => max_row::<T, 0>,
-    };
-    let argmax_row = match planes.distance() {
-        1 => argmax_row::<T, 1>,
-        2 => argmax_row::<T, 2>,
-        _ => argmax_row::<T, 0>,
-    };
     let argmax = argmax.map(Parts::new);
     for_each_output_row(parallel, planes, input, output, |number, row, plane, output| {
         let Some(argmax) = &argmax else { return max_row(isa, planes, row, plane, output) };
@@ -123,11 +113,6 @@ pub(super) fn avg_pool<T: Float>(
     output: &mut [T],
 ) {
     let planes = &Planes::new(shape);
-    let avg_row = match planes.distance() {
-        1 => avg_row::<T, 1>,
-        2 => avg_row::<T, 2>,
-        _ => avg_row::<T, 0>,
-    };
     for_each_output_row(parallel, planes, input, output, |_, row, plane, output| {
         avg_row(isa, planes, row, plane, output);
     });

@@ -39,35 +39,14 @@ pub trait Select: Sized {
         gradients: &[Self; N],
         position: Self,
     );
-
-    /// Every second number of `from`, which has twice as many.
-    ///
-    /// # Safety
-    /// As above.
-    #[doc(hidden)]
-    unsafe fn every_second<I: Instructions, const N: usize>(from: &[Self]) -> [Self; N];
 }
 
 /// The choices for vectors whose comparisons give vectors.
 #[cfg(target_arch = "x86_64")]
 macro_rules! by_vector {
-    (@second $second:ident $lanes:literal $type:ident $load:ident $store:ident
-     $a:ident $b:ident $evens:expr) => {
-        #[inline(always)]
-        pub(super) unsafe fn $second(to: &mut [$type; $lanes], from: &[[$type; $lanes]; 2]) {
-            // SAFETY: the caller's contract, and the arrays have as many numbers as a vector.
-            unsafe {
-                let ($a, $b) = ($load(from[0].as_ptr()), $load(from[1].as_ptr()));
-                $store(to.as_mut_ptr(), $evens);
-            }
-        }
-    };
-    ($take:ident $add:ident $second:ident: $lanes:literal $type:ident:
+    ($take:ident $add:ident: $lanes:literal $type:ident:
      $load:ident $store:ident $splat:ident $exceeds:ident $equals:ident $and:ident $blend:ident
-     $plus:ident;
-     |$a:ident, $b:ident| $evens:expr) => {
-        by_vector!(@second $second $lanes $type $load $store $a $b $evens);
-
+     $plus:ident) => {
         #[inline(always)]
         pub(super) unsafe fn $take(
             greatest: &mut [$type; $lanes],
@@ -105,11 +84,9 @@ macro_rules! by_vector {
 /// The choices for vectors whose comparisons give masks.
 #[cfg(target_arch = "x86_64")]
 macro_rules! by_mask {
-    ($take:ident $add:ident $second:ident: $lanes:literal $type:ident:
+    ($take:ident $add:ident: $lanes:literal $type:ident:
      $load:ident $store:ident $splat:ident $compare:ident $and_compare:ident $blend:ident
-     $plus:ident; |$a:ident, $b:ident| $evens:expr) => {
-        by_vector!(@second $second $lanes $type $load $store $a $b $evens);
-
+     $plus:ident) => {
         #[inline(always)]
         pub(super) unsafe fn $take(
             greatest: &mut [$type; $lanes],
@@ -183,37 +160,26 @@ mod vectors {
         _mm256_cmp_pd::<_CMP_NLE_UQ>, _mm256_and_pd; equal_4_f64 _mm256_cmp_pd::<_CMP_EQ_OQ>;
         |old, new, better| blend_4_f64 _mm256_blendv_pd(old, new, better));
 
-    by_vector!(take_4_f32 add_4_f32 second_4_f32: 4 f32: _mm_loadu_ps _mm_storeu_ps _mm_set1_ps
-        exceeds_4_f32 equal_4_f32 _mm_and_ps blend_4_f32 _mm_add_ps;
-        |a, b| _mm_shuffle_ps::<0b10_00_10_00>(a, b));
-    by_vector!(take_2_f64 add_2_f64 second_2_f64: 2 f64: _mm_loadu_pd _mm_storeu_pd _mm_set1_pd
-        exceeds_2_f64 equal_2_f64 _mm_and_pd blend_2_f64 _mm_add_pd; |a, b| _mm_unpacklo_pd(a, b));
-    by_vector!(take_8_f32 add_8_f32 second_8_f32: 8 f32: _mm256_loadu_ps _mm256_storeu_ps
-    _mm256_set1_ps exceeds_8_f32 equal_8_f32 _mm256_and_ps blend_8_f32 _mm256_add_ps; |a, b| {
-        let halves = _mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
-        _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(halves))
-    });
-    by_vector!(take_4_f64 add_4_f64 second_4_f64: 4 f64: _mm256_loadu_pd _mm256_storeu_pd
-        _mm256_set1_pd exceeds_4_f64 equal_4_f64 _mm256_and_pd blend_4_f64 _mm256_add_pd;
-        |a, b| _mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_unpacklo_pd(a, b)));
-    by_mask!(take_16_f32 add_16_f32 second_16_f32: 16 f32: _mm512_loadu_ps _mm512_storeu_ps
-    _mm512_set1_ps _mm512_cmp_ps_mask _mm512_mask_cmp_ps_mask _mm512_mask_blend_ps
-    _mm512_add_ps; |a, b| {
-        let evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        _mm512_permutex2var_ps(a, evens, b)
-    });
-    by_mask!(take_8_f64 add_8_f64 second_8_f64: 8 f64: _mm512_loadu_pd _mm512_storeu_pd
-    _mm512_set1_pd _mm512_cmp_pd_mask _mm512_mask_cmp_pd_mask _mm512_mask_blend_pd
-    _mm512_add_pd; |a, b| {
-        let evens = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-        _mm512_permutex2var_pd(a, evens, b)
-    });
+    by_vector!(take_4_f32 add_4_f32: 4 f32: _mm_loadu_ps _mm_storeu_ps _mm_set1_ps
+        exceeds_4_f32 equal_4_f32 _mm_and_ps blend_4_f32 _mm_add_ps);
+    by_vector!(take_2_f64 add_2_f64: 2 f64: _mm_loadu_pd _mm_storeu_pd _mm_set1_pd
+        exceeds_2_f64 equal_2_f64 _mm_and_pd blend_2_f64 _mm_add_pd);
+    by_vector!(take_8_f32 add_8_f32: 8 f32: _mm256_loadu_ps _mm256_storeu_ps
+        _mm256_set1_ps exceeds_8_f32 equal_8_f32 _mm256_and_ps blend_8_f32 _mm256_add_ps);
+    by_vector!(take_4_f64 add_4_f64: 4 f64: _mm256_loadu_pd _mm256_storeu_pd
+        _mm256_set1_pd exceeds_4_f64 equal_4_f64 _mm256_and_pd blend_4_f64 _mm256_add_pd);
+    by_mask!(take_16_f32 add_16_f32: 16 f32: _mm512_loadu_ps _mm512_storeu_ps
+        _mm512_set1_ps _mm512_cmp_ps_mask _mm512_mask_cmp_ps_mask _mm512_mask_blend_ps
+        _mm512_add_ps);
+    by_mask!(take_8_f64 add_8_f64: 8 f64: _mm512_loadu_pd _mm512_storeu_pd
+        _mm512_set1_pd _mm512_cmp_pd_mask _mm512_mask_cmp_pd_mask _mm512_mask_blend_pd
+        _mm512_add_pd);
 }
 
 macro_rules! selects {
-    ($($type:ident $bits:ident $first:literal: $lanes5:literal $take5:ident $add5:ident $second5:ident,
-       $lanes4:literal $take4:ident $add4:ident $second4:ident,
-       $lanes3:literal $take3:ident $add3:ident $second3:ident;)*) => {$(
+    ($($type:ident $bits:ident $first:literal: $lanes5:literal $take5:ident $add5:ident,
+       $lanes4:literal $take4:ident $add4:ident,
+       $lanes3:literal $take3:ident $add3:ident;)*) => {$(
         impl Select for $type {
             #[inline(always)]
             fn from_position(position: u8) -> Self {
@@ -256,27 +222,9 @@ macro_rules! selects {
                     _ => add_chosen_vectors(sums, positions, gradients, position),
                 }
             }
-
-            #[inline(always)]
-            unsafe fn every_second<I: Instructions, const N: usize>(from: &[Self]) -> [Self; N] {
-                #[cfg(target_arch = "x86_64")]
-                selects!(@second I N from, $lanes5 $second5, $lanes4 $second4, $lanes3 $second3);
-                std::array::from_fn(|i| from[2 * i])
-            }
         }
     )*};
     // The first vectors that fit: of the instruction set and a cell.
-    (@second $i:ident $n:ident $from:ident, $($lanes:literal $function:ident),*) => {
-        $(if $lanes * size_of::<Self>() <= $i::VECTOR_BYTES && $n.is_multiple_of($lanes) {
-            let mut to = [0.0; $n];
-            let pairs = $from.as_chunks::<$lanes>().0.as_chunks::<2>().0;
-            for (to, from) in to.as_chunks_mut::<$lanes>().0.iter_mut().zip(pairs) {
-                // SAFETY: the caller's contract: vectors as long as this are among its instructions.
-                unsafe { vectors::$function(to, from) };
-            }
-            return to;
-        })*
-    };
     (@vectors $i:ident $n:ident, $($lanes:literal $function:ident),*;
      ($a_chunks:ident $a:ident), ($b_chunks:ident $b:ident), ($c_chunks:ident $c:ident);
      $position:ident) => {
@@ -292,10 +240,10 @@ macro_rules! selects {
 }
 
 selects! {
-    f32 u32 8388608f32: 16 take_16_f32 add_16_f32 second_16_f32, 8 take_8_f32 add_8_f32 second_8_f32,
-        4 take_4_f32 add_4_f32 second_4_f32;
-    f64 u64 4503599627370496f64: 8 take_8_f64 add_8_f64 second_8_f64, 4 take_4_f64 add_4_f64 second_4_f64,
-        2 take_2_f64 add_2_f64 second_2_f64;
+    f32 u32 8388608f32: 16 take_16_f32 add_16_f32, 8 take_8_f32 add_8_f32,
+        4 take_4_f32 add_4_f32;
+    f64 u64 4503599627370496f64: 8 take_8_f64 add_8_f64, 4 take_4_f64 add_4_f64,
+        2 take_2_f64 add_2_f64;
 }
 
 /// Whether `value` goes before `best` as the maximum; NaN goes before all else.
