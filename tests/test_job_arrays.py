@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -201,6 +203,53 @@ class TestResults:
         np.testing.assert_array_equal(first, x23)
         np.testing.assert_array_equal(second, x23 + 1)
         assert not np.shares_memory(first, x23)
+
+    def test_large_arrays_are_fresh_too(self):
+        """Their memory comes back to the job when no array needs it any more."""
+        large = np.zeros((1 << 19,), np.float32)
+
+        @flow.global_function()
+        def job(x: tp.Numpy.Placeholder(large.shape)) -> tp.Numpy:
+            return x + 1
+
+        job(large)
+        first, second = job(large), job(large + 1)
+        assert type(first) is np.ndarray and first.flags.writeable and first.flags.c_contiguous
+        np.testing.assert_array_equal(first, 1)
+        np.testing.assert_array_equal(second, 2)
+        address, view = first.ctypes.data, first[5:7]
+        del first
+        third = job(large + 2)
+        np.testing.assert_array_equal(view, 1, "a view keeps the memory")
+        assert third.ctypes.data not in (address, second.ctypes.data)
+        del view
+        third[:] = 7
+        fourth = job(large + 3)
+        assert fourth.ctypes.data == address, "nobody looked at it any more"
+        for array, value in [(second, 2), (third, 7), (fourth, 4)]:
+            np.testing.assert_array_equal(array, value)
+        flow.clear_default_session()
+        del job
+        gc.collect()
+        np.testing.assert_array_equal(fourth, 4)
+
+    def test_large_arrays_of_threads_are_their_own(self):
+        large = np.zeros((1 << 18,), np.float32)
+
+        @flow.global_function()
+        def job(x: tp.Numpy.Placeholder(large.shape)) -> tp.Numpy:
+            return x + 1
+
+        job(large)
+
+        def differences(number):
+            kept = []
+            for step in range(50):
+                kept = [*kept[-2:], (job(large + number + step), number + step + 1)]
+                yield from (array for array, value in kept if (array != value).any())
+
+        with ThreadPoolExecutor(4) as pool:
+            assert not any(pool.map(lambda number: list(differences(number)), range(0, 4000, 1000)))
 
     def test_list_numpy_is_a_list_of_one(self):
         result = self.returned(tp.ListNumpy, lambda x: x + 1)

@@ -28,7 +28,7 @@ pub unsafe trait ForeignMemory: Send + Sync {
 }
 
 /// Owned bytes, zero at first.
-pub(crate) struct AlignedBytes {
+pub struct AlignedBytes {
     pointer: NonNull<u8>,
     length: usize,
     owner: Owner,
@@ -57,7 +57,10 @@ unsafe impl Sync for AlignedBytes {}
 
 impl AlignedBytes {
     /// `length` zero bytes; `what` they are for is named in the error.
-    pub(crate) fn zeroed(length: usize, what: &str) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system has not as many.
+    pub fn zeroed(length: usize, what: &str) -> Result<Self, Error> {
         if length == 0 {
             return Ok(Self { pointer: NonNull::dangling(), length, owner: Owner::Nobody });
         }
@@ -86,19 +89,19 @@ impl AlignedBytes {
     }
 
     /// The address of the first byte.
-    pub(crate) fn pointer(&self) -> *mut u8 {
+    pub fn pointer(&self) -> *mut u8 {
         self.pointer.as_ptr()
     }
 
     /// The bytes.
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    pub fn as_slice(&self) -> &[u8] {
         // SAFETY: the allocation has `length` initialised bytes (it was zeroed, or is a slice of an
         // owner that lives as long and promises that its bytes stay there).
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 
     /// The bytes, to be changed.
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and `&mut self` makes the access unique.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
     }

@@ -30,6 +30,7 @@ pub mod variable;
 mod aligned;
 mod lanes;
 
+pub use aligned::AlignedBytes;
 pub use error::Error;
 pub use graph::{Builder, Constant, Graph, Number, ValueId};
 pub use plan::Plan;

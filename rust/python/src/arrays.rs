@@ -2,8 +2,12 @@
 //!
 //! The Python side makes arrays native, aligned and C-contiguous; here it is checked again.
 
+use std::ffi::c_int;
+
 use flowrs_engine::{DType, TensorType};
 use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::errors::ArgumentError;
@@ -76,6 +80,42 @@ impl Array {
             // no other view of the same memory (`Plan::run` compares the addresses).
             length => unsafe { std::slice::from_raw_parts_mut(self.0.buf_ptr().cast(), length) },
         }
+    }
+}
+
+/// Fills in a view of bytes that `owner` keeps.
+///
+/// # Safety
+///
+/// `view` is null or one that Python wants filled in; the bytes can be read, and written unless the
+/// view is `readonly`, as long as `owner` lives.
+pub(crate) unsafe fn fill_view(
+    owner: &Bound<'_, PyAny>,
+    view: *mut ffi::Py_buffer,
+    flags: c_int,
+    (pointer, length): (*mut u8, usize),
+    readonly: bool,
+) -> PyResult<()> {
+    if view.is_null() {
+        return Err(PyBufferError::new_err("no view to fill in"));
+    }
+    let length = isize::try_from(length)
+        .map_err(|_| PyBufferError::new_err("the memory is too large for a view"))?;
+    // SAFETY: `view` is valid and not null; what it shows is as the caller promises, and the view
+    // holds a reference to the owner.
+    let status = unsafe {
+        ffi::PyBuffer_FillInfo(
+            view,
+            owner.as_ptr(),
+            pointer.cast(),
+            length,
+            c_int::from(readonly),
+            flags,
+        )
+    };
+    match status {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(owner.py())),
     }
 }
 

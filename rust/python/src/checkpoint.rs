@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use flowrs_checkpoint as core;
 use flowrs_checkpoint::{MapMode, Opened, RealStorage, Select};
-use pyo3::exceptions::{PyBufferError, PyIndexError};
+use pyo3::exceptions::PyIndexError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::arrays::Array;
+use crate::arrays::{Array, fill_view};
 use crate::errors::checkpoint;
 
 /// The most threads that read, write or open files at once.
@@ -44,23 +44,11 @@ impl Mapping {
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
-        if view.is_null() {
-            return Err(PyBufferError::new_err("no view to fill in"));
-        }
         let mapping = slf.get();
-        let length = isize::try_from(mapping.inner.len())
-            .map_err(|_| PyBufferError::new_err("the file is too large for a view"))?;
-        let pointer = mapping.inner.as_ptr().cast_mut().cast();
-        let readonly = c_int::from(!mapping.writable);
-        // SAFETY: `view` is valid and not null. The memory stays mapped while the object lives, and
-        // the view holds a reference to it; it is offered for writing only where the mapping is
-        // private and writable.
-        let status =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), pointer, length, readonly, flags) };
-        match status {
-            0 => Ok(()),
-            _ => Err(PyErr::fetch(slf.py())),
-        }
+        let bytes = (mapping.inner.as_ptr().cast_mut(), mapping.inner.len());
+        // SAFETY: Python passes a view to fill in. The memory stays mapped while the object lives;
+        // it is offered for writing only where the mapping is private and writable.
+        unsafe { fill_view(slf.as_any(), view, flags, bytes, !mapping.writable) }
     }
 
     /// # Safety
@@ -89,8 +77,8 @@ impl CheckpointEntry {
     }
 }
 
-/// What the variables of one opened checkpoint share. Each of them keeps all, which is a few hundred
-/// bytes for each variable, and thereby costs nearly nothing itself.
+/// What the variables of one opened checkpoint share. Each of them keeps all, which is a few
+/// hundred bytes for each variable, and thereby costs nearly nothing itself.
 struct Opening {
     entries: Vec<core::Entry>,
     /// Whether bytes are read, and not mapped.

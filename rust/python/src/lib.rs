@@ -7,6 +7,7 @@ mod errors;
 mod graph;
 mod loading;
 mod plan;
+mod results;
 mod saving;
 mod variable;
 

@@ -10,6 +10,7 @@ use pyo3::types::{PyTuple, PyType};
 
 use crate::arrays::{Array, overlap};
 use crate::errors::{ArgumentError, engine};
+use crate::results::ResultArray;
 use crate::variable::Variable;
 
 type NamedType = (String, &'static str, Vec<usize>);
@@ -108,8 +109,7 @@ fn run(
 pub(crate) struct Call {
     plan: Py<Plan>,
     variables: Vec<Arc<flowrs_engine::Variable>>,
-    /// Shape and dtype of each result, with which `empty` makes its array.
-    results: Vec<(Py<PyAny>, Py<PyAny>)>,
+    results: Vec<ResultArray>,
     /// `numpy.empty`.
     empty: Py<PyAny>,
     /// `numpy.ndarray`.
@@ -128,6 +128,11 @@ impl Call {
         array: Py<PyType>,
     ) -> Self {
         let variables = variables.iter().map(|variable| Arc::clone(&variable.inner)).collect();
+        let types = plan.get().executable.plan().outputs().iter();
+        let results = results.into_iter().zip(types);
+        let results = results
+            .map(|((shape, dtype), ty)| ResultArray::new(shape, dtype, ty.bytes()))
+            .collect();
         Self { plan, variables, results, empty, array }
     }
 
@@ -157,8 +162,8 @@ impl Call {
         }
         let mut results = Vec::with_capacity(self.results.len());
         let mut outputs = Vec::with_capacity(self.results.len());
-        for (shape, dtype) in &self.results {
-            let result = self.empty.bind(py).call1((shape, dtype))?;
+        for result in &self.results {
+            let result = result.make(self.empty.bind(py), array_type)?;
             outputs.push(Array::writable(&result)?);
             results.push(result);
         }
