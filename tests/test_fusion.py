@@ -176,6 +176,44 @@ def test_a_loss_whose_gradient_is_not_one_number_leaves_it_to_a_second_pass() ->
     ]
 
 
+def test_the_gradient_of_a_sum_of_products_is_the_other_factor() -> None:
+    """Neither a repeated 1 nor a product with it is written."""
+
+    @flow.global_function(type="train")
+    def job(x: tp.Numpy.Placeholder((4, 3)), t: tp.Numpy.Placeholder((4, 5))) -> None:
+        w = flow.get_variable("w", (5, 3), initializer=flow.zeros_initializer())
+        loss = flow.math.reduce_sum(flow.matmul(x, w, transpose_b=True) * t)
+        flow.optimizer.SGD(constant(1.0), momentum=0).minimize(loss)
+
+    plan = graph_of(job).compile()
+    kinds = [step.split(" ")[1].split("[")[0] for step in steps_of(plan)]
+    assert sorted(kinds) == ["learning_rate", "matmul_sgd_update", "step_increment"]
+    x, t = (
+        np.random.default_rng(3).normal(size=size).astype(np.float32) for size in [(4, 3), (4, 5)]
+    )
+    job(x, t)
+    np.testing.assert_allclose(flow.get_all_variables()["w"].numpy(), -t.T @ x, rtol=1e-5)
+
+
+def test_repeats_along_some_axes_are_part_of_the_operation_that_reads_them() -> None:
+    @flow.global_function(type="train")
+    def job(x: tp.Numpy.Placeholder((4, 3)), t: tp.Numpy.Placeholder((4,))) -> None:
+        w = flow.get_variable("w", (4, 3), initializer=flow.zeros_initializer())
+        sums = flow.math.reduce_sum(flow.math.exp(w) * x, axis=[1])
+        flow.optimizer.SGD(constant(1.0), momentum=0).minimize(sums * t)
+
+    plan = graph_of(job).compile()
+    assert not any("broadcast_to" in step for step in steps_of(plan))
+    assert len(fused_in(plan, "repeats within an operation")) == 1
+    x, t = (
+        np.random.default_rng(3).normal(size=size).astype(np.float32) for size in [(4, 3), (4,)]
+    )
+    job(x, t)
+    np.testing.assert_allclose(
+        flow.get_all_variables()["w"].numpy(), -t[:, None] * x / 4, rtol=1e-5
+    )
+
+
 def test_the_traced_graph_is_left_as_it_is() -> None:
     graph = graph_of(mlp_job(lambda: flow.optimizer.SGD(constant(0.1), momentum=0)))
     before = str(graph)
@@ -199,6 +237,39 @@ def test_a_product_that_is_wanted_itself_is_not_fused() -> None:
     assert notes_of(plan) == [
         "relu into matmul left activation alone: the product itself is needed elsewhere"
     ]
+
+
+def test_a_repeat_that_makes_the_shape_of_a_result_is_written() -> None:
+    @flow.global_function(type="train")
+    def job() -> None:
+        w = flow.get_variable("w", (3,), initializer=flow.ones_initializer())
+        x = flow.get_variable("x", (2, 3), initializer=flow.zeros_initializer())
+        loss = flow.math.reduce_sum(
+            w * flow.constant(1.0, flow.float32, (2, 3))
+        ) + flow.math.reduce_sum(x)
+        flow.optimizer.SGD(constant(1.0), momentum=0).minimize(loss)
+
+    assert "product by 1 left Multiply_0/multiply alone: the ones repeat the factor" in notes_of(
+        graph_of(job).compile()
+    )
+    job()
+    variables = flow.get_all_variables()
+    np.testing.assert_array_equal(variables["w"].numpy(), [-1, -1, -1])
+    np.testing.assert_array_equal(variables["x"].numpy(), np.full((2, 3), -1))
+
+
+def test_a_product_by_one_of_a_variable_that_changes_is_its_old_value() -> None:
+    @flow.global_function(type="train")
+    def job() -> tp.Numpy:
+        w = flow.get_variable("w", (3,), initializer=flow.ones_initializer())
+        product = w * 1.0
+        flow.optimizer.SGD(constant(0.5), momentum=0).minimize(flow.math.reduce_sum(w))
+        return product
+
+    notes = notes_of(graph_of(job).compile())
+    assert "product by 1 left Multiply_0 alone: the factor is a variable that is updated" in notes
+    np.testing.assert_array_equal(job(), [1, 1, 1])
+    np.testing.assert_array_equal(job(), [0.5, 0.5, 0.5])
 
 
 def test_a_bias_on_another_axis_is_not_fused() -> None:

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Outcome, root_of};
-use crate::graph::{Graph, Node, NodeKind, ValueId};
+use super::{Outcome, is_updated};
+use crate::graph::{Graph, Node, NodeKind};
 use crate::ops::Op;
 use crate::ops::elementwise::Elementwise;
 use crate::ops::matmul::{Fused, MatMul};
@@ -37,15 +37,6 @@ fn scaled(node: &Node, factor: f64) -> Option<Arc<dyn Op>> {
     } else {
         None
     }
-}
-
-/// True where a value is the memory of a variable that some update changes. An update that reads
-/// such a value has to come before that other one; two could wait for each other.
-fn is_updated(graph: &Graph, value: ValueId) -> bool {
-    let root = root_of(graph, value);
-    let changes =
-        |node: &Node| node.updates().iter().any(|&variable| node.inputs[variable] == root);
-    graph.nodes.iter().any(changes)
 }
 
 /// `update(w, multiply(g, constant))`.

@@ -9,6 +9,7 @@ mod fuse_update;
 mod layout;
 mod loss_gradient;
 mod pool_gradient;
+mod simplify;
 mod unused_positions;
 
 use std::fmt;
@@ -16,7 +17,7 @@ use std::fmt;
 use flowrs_kernels::convolution::Algorithm;
 
 use crate::error::Error;
-use crate::graph::{Graph, NodeKind, ValueId};
+use crate::graph::{Graph, Node, NodeKind, ValueId};
 use crate::settings::Settings;
 
 /// What a rule says of a node.
@@ -63,6 +64,8 @@ enum Apply {
 
 /// The fusions, in the order in which they are tried.
 static RULES: &[Rule] = &[
+    Rule { name: "repeats within an operation", apply: Apply::Always(simplify::repeats) },
+    Rule { name: "product by 1", apply: Apply::Always(simplify::product_by_one) },
     Rule { name: "pool without positions", apply: Apply::Always(unused_positions::apply) },
     Rule { name: "bias into matmul", apply: Apply::Always(fuse_matmul::bias) },
     Rule { name: "relu into matmul", apply: Apply::Always(fuse_matmul::relu) },
@@ -154,4 +157,13 @@ pub(crate) fn root_of(graph: &Graph, mut value: ValueId) -> ValueId {
             _ => return value,
         }
     }
+}
+
+/// True where a value is the memory of a variable that some update changes. An update that reads
+/// such a value has to come before that other one; two could wait for each other.
+pub(crate) fn is_updated(graph: &Graph, value: ValueId) -> bool {
+    let root = root_of(graph, value);
+    let changes =
+        |node: &Node| node.updates().iter().any(|&variable| node.inputs[variable] == root);
+    graph.nodes.iter().any(changes)
 }
