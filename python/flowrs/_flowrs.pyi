@@ -52,6 +52,10 @@ class Call:
         """
         A call of `plan`; each of `results` has the shape and the dtype of one array.
         """
+    def new_results(self, /) -> list[Any]:
+        """
+        New arrays of any content for the results.
+        """
     def run(self, /, arguments: Any) -> list[Any] | None:
         """
         Runs the plan over a tuple of arrays and returns the results; None where one is not an array

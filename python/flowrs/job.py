@@ -52,16 +52,17 @@ class Compiled:
         self.form = form
         self.counts_calls = trace.call_count is not None
         self.settings = settings
-        self.outputs = [
+        outputs = [
             (tuple(shape), datatype.from_name(name).numpy) for name, shape in self.plan.outputs
         ]
-        self.call = Call(self.plan, self.variables, self.outputs, np.empty, np.ndarray).run
+        call = Call(self.plan, self.variables, outputs, np.empty, np.ndarray)
+        self.call, self.new_results = call.run, call.new_results
         #: Whether ``call`` can do everything: scalars and the number of the call need more.
-        self.is_direct = not self.counts_calls and all(shape for shape, _ in self.outputs)
+        self.is_direct = not self.counts_calls and all(shape for shape, _ in outputs)
 
     def run(self, inputs: list[Array]) -> list[Array]:
         """Runs the plan once."""
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        outputs = self.new_results()
         self.plan.run(
             [arrays.exported(array) for array in inputs],
             self.variables,

@@ -136,6 +136,12 @@ impl Call {
         Self { plan, variables, results, empty, array }
     }
 
+    /// New arrays of any content for the results.
+    fn new_results<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let (empty, array) = (self.empty.bind(py), self.array.bind(py));
+        self.results.iter().map(|result| result.make(empty, array)).collect()
+    }
+
     /// Runs the plan over a tuple of arrays and returns the results; None where one is not an array
     /// of its input's type and shape that can be read in place.
     fn run<'py>(
@@ -160,13 +166,8 @@ impl Call {
                 _ => return Ok(None),
             }
         }
-        let mut results = Vec::with_capacity(self.results.len());
-        let mut outputs = Vec::with_capacity(self.results.len());
-        for result in &self.results {
-            let result = result.make(self.empty.bind(py), array_type)?;
-            outputs.push(Array::writable(&result)?);
-            results.push(result);
-        }
+        let results = self.new_results(py)?;
+        let outputs = results.iter().map(Array::writable).collect::<PyResult<_>>()?;
         let variables: Vec<_> = self.variables.iter().map(|variable| &**variable).collect();
         run(py, executable, &inputs, &variables, outputs)?;
         Ok(Some(results))

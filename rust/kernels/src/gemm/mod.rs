@@ -22,7 +22,7 @@ use crate::{ElementType, Float, Isa, Parallel};
 pub(crate) use epilogue::{add, finish};
 pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
 pub(crate) use matrix::Block;
-pub(crate) use pack::{Buffer, transpose, transpose_square, transpose_to};
+pub(crate) use pack::{Buffer, LINE, transpose, transpose_square, transpose_to};
 pub(crate) use stretched::{Left, Panels, Stretches, multiply};
 
 pub(crate) use windows::{HEADER, PANEL, PIECE, Splitter, Windows, split_pixels_length, split_tap};

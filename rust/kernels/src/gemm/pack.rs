@@ -8,7 +8,7 @@ use crate::parallel::Parts;
 use crate::{Float, Isa};
 
 /// Bytes of a cache line; a vector that lies across two costs two reads.
-pub(super) const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Memory for packed operands that begins at a cache line.
 pub(crate) struct Buffer {

@@ -223,7 +223,8 @@ fn correlate_planes<T: Float>(
     let units = shape.batch * channels;
     for_each_unit(parallel, units, scratch, padded_elements(shape), &|plane, copy| {
         let (from, channel) = (plane / multiplier, plane % channels);
-        planes::pad(shape, &input[from * inputs..(from + 1) * inputs], copy);
+        let input = &input[from * inputs..];
+        planes::pad(shape, &input[..inputs], input.as_ptr().wrapping_add(inputs), copy);
         let weight = &weight[channel * taps..(channel + 1) * taps];
         let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
         // SAFETY: planes do not overlap, and each unit is worked on once.
@@ -253,9 +254,13 @@ fn planes_weight_gradient<T: Float>(
         for image in 0..shape.batch {
             let plane = image * channels + channel;
             let from = plane / multiplier;
-            let input = &input[from * inputs..(from + 1) * inputs];
-            let dy = &output_gradient[plane * pixels..(plane + 1) * pixels];
-            planes::add_plane_gradient(isa, shape, input, dy, dw, memory);
+            let (input, dy) = (&input[from * inputs..], &output_gradient[plane * pixels..]);
+            let next = [
+                input.as_ptr().wrapping_add(shape.input_channels * inputs),
+                dy.as_ptr().wrapping_add(channels * pixels),
+            ];
+            let planes = [&input[..inputs], &dy[..pixels]];
+            planes::add_plane_gradient(isa, shape, planes, next, dw, memory);
         }
     });
 }

@@ -4,7 +4,7 @@
 use crate::Float;
 use crate::cells::{Cells, for_each_cell};
 use crate::convolution::ConvolutionShape;
-use crate::gemm::Lanes;
+use crate::gemm::{LINE, Lanes, prefetch};
 use crate::isa::Instructions;
 use crate::window::positions;
 
@@ -26,8 +26,19 @@ pub(super) fn padded(shape: &ConvolutionShape) -> [usize; 3] {
     std::array::from_fn(|axis| shape.output[axis] + (shape.kernel[axis] - 1) * shape.dilation[axis])
 }
 
-/// Copies a plane into the middle of a border of zeros, so far as windows cover it.
-pub(super) fn pad<T: Float>(shape: &ConvolutionShape, plane: &[T], copy: &mut [T]) {
+/// Copies a row, and asks for the same one of the plane that will be copied next: a plane is too short
+/// for the CPU to see what follows.
+#[inline(always)]
+fn copy_row<T: Float>(from: &[T], next: *const T, to: &mut [T]) {
+    for at in (0..from.len()).step_by(LINE / size_of::<T>()) {
+        prefetch(next.wrapping_add(at));
+    }
+    to.copy_from_slice(from);
+}
+
+/// Copies a plane into the middle of a border of zeros, so far as windows cover it. Another will be
+/// copied `next`.
+pub(super) fn pad<T: Float>(shape: &ConvolutionShape, plane: &[T], next: *const T, copy: &mut [T]) {
     let (size, before) = (padded(shape), shape.padding_before);
     copy.fill(T::ZERO);
     let ends = [0, 1, 2].map(|axis| shape.input[axis].min(size[axis].saturating_sub(before[axis])));
@@ -35,7 +46,8 @@ pub(super) fn pad<T: Float>(shape: &ConvolutionShape, plane: &[T], copy: &mut [T
         for h in 0..ends[1] {
             let from = (d * shape.input[1] + h) * shape.input[2];
             let to = ((d + before[0]) * size[1] + h + before[1]) * size[2] + before[2];
-            copy[to..to + ends[2]].copy_from_slice(&plane[from..from + ends[2]]);
+            let (row, next) = (&plane[from..from + ends[2]], next.wrapping_add(from));
+            copy_row(row, next, &mut copy[to..to + ends[2]]);
         }
     }
 }
@@ -110,24 +122,27 @@ pub(super) fn gradient_scratch(shape: &ConvolutionShape) -> usize {
 }
 
 /// Copies the output's gradient to rows as long as those of a plane with its border.
-fn spread<T: Float>(shape: &ConvolutionShape, dy: &[T], copy: &mut [T]) {
+fn spread<T: Float>(shape: &ConvolutionShape, dy: &[T], next: *const T, copy: &mut [T]) {
     copy.fill(T::ZERO);
-    for (start, dy) in rows(shape).zip(dy.chunks_exact(shape.output[2])) {
-        copy[start..start + dy.len()].copy_from_slice(dy);
+    let rows = rows(shape).zip(dy.chunks_exact(shape.output[2])).enumerate();
+    for (row, (start, dy)) in rows {
+        copy_row(dy, next.wrapping_add(row * dy.len()), &mut copy[start..start + dy.len()]);
     }
 }
 
 per_isa! {
-    /// Adds a plane's gradients to a channel's weight.
+    /// Adds the gradients from a plane of the input and one of the output's gradient to a channel's
+    /// weight. Those from others are added `next`.
     pub(super) fn add_plane_gradient<I, T: Float>(
-        shape: &ConvolutionShape, plane: &[T], dy: &[T], dw: &mut [T], scratch: &mut [T],
+        shape: &ConvolutionShape, planes: [&[T]; 2], next: [*const T; 2], dw: &mut [T],
+        scratch: &mut [T],
     ) {
         let (x, spread_dy) = scratch.split_at_mut(gradient_scratch(shape) / 2);
         assert_eq!(x.len(), spread_dy.len(), "the working memory has another size");
         let (inside, behind) = x.split_at_mut(x.len() - LANES);
-        pad(shape, plane, inside);
+        pad(shape, planes[0], next[0], inside);
         behind.fill(T::ZERO);
-        spread(shape, dy, spread_dy);
+        spread(shape, planes[1], next[1], spread_dy);
         let (offsets, taps) = offsets(shape);
         let offsets = &offsets[..taps];
         // The two copies have one order, in which a tap is one distance: zeros come between the rows.
