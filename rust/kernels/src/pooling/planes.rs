@@ -7,12 +7,17 @@ use std::ops::Range;
 
 use super::PoolingShape;
 use super::cells::Segment;
+use crate::gemm::{LINE, prefetch};
 use crate::window::{Axis, Layout};
+
+/// Inputs of so many elements do not stay in the caches.
+const LARGE: usize = 4 << 20;
 
 /// How the planes of an array are pooled.
 pub(super) struct Planes {
     pub(super) axes: [Axis; 3],
     pub(super) inner: usize,
+    is_large: bool,
 }
 
 impl Planes {
@@ -22,7 +27,7 @@ impl Planes {
             Layout::ChannelsLast => shape.channels,
         };
         let axes = [0, 1, 2].map(|axis| shape.axis(axis));
-        Self { axes, inner }
+        Self { axes, inner, is_large: shape.input_elements() >= LARGE }
     }
 
     pub(super) fn input_elements(&self) -> usize {
@@ -64,6 +69,24 @@ impl Planes {
         Segments { planes: self, taps: [depths, heights], line, column: 0 }
     }
 
+    /// Asks, if the input has to come from memory, for what the window below a segment's has and its
+    /// neighbours have not: rows end before the CPU sees how they go on.
+    #[inline(always)]
+    pub(super) fn ask_for_next<T>(&self, segment: &Segment, plane: &[T]) {
+        if !self.is_large {
+            return;
+        }
+        let [_, height, width] = self.axes;
+        let row = width.input * self.inner;
+        let below = segment.start + segment.taps[1].len() * row;
+        for h in 0..height.stride {
+            let from = plane.as_ptr().wrapping_add(below + h * row);
+            for at in (0..width.stride * self.inner).step_by(LINE / size_of::<T>()) {
+                prefetch(from.wrapping_add(at));
+            }
+        }
+    }
+
     /// The columns of the input.
     #[inline(always)]
     pub(super) fn columns(&self) -> Columns {
@@ -86,7 +109,7 @@ impl Iterator for Segments<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Segment> {
-        let Planes { axes: [_, _, width], inner } = *self.planes;
+        let Planes { axes: [_, _, width], inner, .. } = *self.planes;
         let column = self.column;
         if column == width.output {
             return None;

@@ -18,6 +18,7 @@ per_isa! {
         output: &mut [T],
     ) {
         for segment in planes.segments(row) {
+            planes.ask_for_next(&segment, plane);
             let output = &mut output[segment.outputs.clone()];
             let length = output.len();
             let mut cells = Maxima::<T> { planes, segment: &segment, plane, output };
@@ -36,6 +37,7 @@ per_isa! {
         positions: &mut [u8],
     ) {
         for segment in planes.segments(row) {
+            planes.ask_for_next(&segment, plane);
             let positions = &mut positions[segment.outputs.clone()];
             let output = &mut output[segment.outputs.clone()];
             let length = output.len();
@@ -55,6 +57,7 @@ per_isa! {
         output: &mut [T],
     ) {
         for segment in planes.segments(row) {
+            planes.ask_for_next(&segment, plane);
             let output = &mut output[segment.outputs.clone()];
             let length = output.len();
             let mut cells = Averages::<T> { planes, segment: &segment, plane, output };
