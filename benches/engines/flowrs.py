@@ -145,6 +145,12 @@ def _apply(operation: Operation, values: dict[str, Blob]) -> Blob:
         return flow.nn.conv2d(x, values["weight"], 1, padding, groups=operation.groups)
     if operation.kind == "max_pool":
         return flow.nn.max_pool2d(x, 2, 2, "VALID")
+    if operation.kind == "avg_pool":
+        return flow.nn.avg_pool2d(x, 2, 2, "VALID")
+    if operation.kind == "cross_entropy":
+        return flow.nn.sparse_softmax_cross_entropy_with_logits(values["labels"], x)
+    if operation.kind == "momentum":
+        return x
     if operation.kind == "batch_norm":
         return flow.layers.batch_normalization(x, axis=1, epsilon=1e-5, name=_label(operation.name))
     if operation.kind == "softmax":
@@ -170,20 +176,26 @@ def _forward(operation: Operation, arrays: dict[str, Array]) -> Action:
 
 
 def _update(operation: Operation, arrays: dict[str, Array]) -> Action:
-    """A train job that updates the weight, or the input, by the gradient of ``result * dy``."""
+    """A train job that updates the weight, or the input, by the gradient of the result (``* dy``)."""
     learned = "weight" if operation.direction == "weight_gradient" else "x"
-    fed = {name: arrays[name] for name in ("x", "weight", "dy") if name in arrays}
+    fed = {name: arrays[name] for name in ("x", "weight", "dy", "labels") if name in arrays}
     del fed[learned]
-    annotations = [tp.Numpy.Placeholder(array.shape, flow.float32) for array in fed.values()]
+    types = {"labels": flow.int32}
+    annotations = [
+        tp.Numpy.Placeholder(array.shape, types.get(name, flow.float32))
+        for name, array in fed.items()
+    ]
     variable, first = f"{_label(operation.name)}-{learned}", arrays[learned]
 
     def body(values: tuple[*annotations]) -> tp.Numpy:
         named = dict(zip(fed, values, strict=True))
         zeros = flow.zeros_initializer()
         named[learned] = flow.get_variable(variable, first.shape, flow.float32, zeros)
-        loss = flow.math.reduce_sum(_apply(operation, named) * named["dy"])
+        result = _apply(operation, named)
+        loss = flow.math.reduce_sum(result * named["dy"] if "dy" in named else result)
         schedule = flow.optimizer.PiecewiseConstantScheduler([], [RATE])
-        flow.optimizer.SGD(schedule, momentum=0).minimize(loss)
+        momentum = 0.9 if operation.kind == "momentum" else 0
+        flow.optimizer.SGD(schedule, momentum=momentum).minimize(loss)
         return flow.constant(0, flow.float32, (1,))
 
     body.__name__ = _label(operation.name)

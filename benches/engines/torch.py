@@ -122,7 +122,10 @@ def setup_operation(
 ) -> Action:
     """The operation on tensors, with its own backward pass where the direction asks for one."""
     _set_threads(threads)
-    tensors = {name: torch.from_numpy(a).to(dtype) for name, a in operation.arrays().items()}
+    tensors = {
+        name: torch.from_numpy(array).to(torch.int64 if name == "labels" else dtype)
+        for name, array in operation.arrays().items()
+    }
     if variant == "channels_last":
         if len(operation.shape) != 4:
             raise NotImplementedError("only images have this layout")
@@ -144,6 +147,8 @@ def setup_operation(
         return Action(forward, lambda: forward().numpy())
     if operation.direction == "both":
         return _both(operation, tensors)
+    if operation.kind == "momentum":
+        return _momentum(tensors)
     return _convolution_gradient(operation, tensors)
 
 
@@ -154,6 +159,10 @@ def _apply(operation: Operation, tensors: dict[str, torch.Tensor]) -> torch.Tens
         return F.conv2d(x, weight, padding=edge, groups=operation.groups)
     if operation.kind == "max_pool":
         return F.max_pool2d(x, 2)
+    if operation.kind == "avg_pool":
+        return F.avg_pool2d(x, 2)
+    if operation.kind == "cross_entropy":
+        return F.cross_entropy(x, tensors["labels"], reduction="sum")
     if operation.kind == "batch_norm":
         return F.batch_norm(
             x, None, None, tensors["gamma"], tensors["beta"], training=True, eps=1e-5
@@ -189,10 +198,23 @@ def _both(operation: Operation, tensors: dict[str, torch.Tensor]) -> Action:
     def train() -> torch.Tensor:
         for tensor in learned:
             tensor.grad = None
-        _apply(operation, tensors).backward(tensors["dy"])
+        _apply(operation, tensors).backward(tensors.get("dy"))
         with torch.no_grad():
             for tensor in learned:
                 tensor.sub_(tensor.grad, alpha=RATE)
         return learned[0].grad
 
     return Action(train, lambda: train().numpy())
+
+
+def _momentum(tensors: dict[str, torch.Tensor]) -> Action:
+    x, dy = tensors["x"].requires_grad_(), tensors["dy"]
+    optimizer = torch.optim.SGD([x], lr=RATE, momentum=0.9, fused=True)
+    x.grad = dy
+
+    def gradient() -> Array:
+        first = x.detach().clone()
+        optimizer.step()
+        return ((first - x.detach()) / RATE).numpy()
+
+    return Action(optimizer.step, gradient)

@@ -15,8 +15,8 @@ Shape = tuple[int, ...]
 #: What the gradients are multiplied by when a pass updates what it differentiates: 2 ** -10.
 RATE = 1 / 1024
 
-#: Arrays that an element-wise operation reads and writes.
-_STREAMS = {"chain": 4, "copy": 2, "softmax": 2}
+#: Arrays that an operation reads and writes at least, each as large as its input.
+_STREAMS = {"chain": 4, "copy": 2, "softmax": 2, "cross_entropy": 2, "momentum": 5}
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Operation:
     """One operation, on images of layout NCHW or on a plain array.
 
     Attributes:
-        kind: "convolution" (padded by half its size), "max_pool" (2x2), "batch_norm" (with the
-            statistics of the batch), "softmax" (of the last axis), "chain" (``relu(x * a + b) * x``
-            on arrays of one shape) or "copy" (into an array that is there).
+        kind: "convolution" (padded by half its size), "max_pool" and "avg_pool" (2x2), "batch_norm"
+            (with the statistics of the batch), "softmax" (of the last axis), "cross_entropy" (of
+            that and class numbers, added up), "chain" (``relu(x * a + b) * x`` on arrays of one
+            shape), "momentum" (an update of ``x``, by 0.9 of the last one too) or "copy" (into an
+            array that is there).
         direction: "forward"; "input_gradient"; "weight_gradient", which updates the weight;
-            "input_update", which computes the input's gradient and updates the input; or "both":
-            forward, backward, and an update of the input and of what else is learned.
+            "input_update", which computes the input's gradient and updates the input; "update"; or
+            "both": forward, backward, and an update of the input and of what else is learned.
         shape: of the input.
         filters: number of output channels of a convolution.
         size: edge of its kernel.
@@ -59,7 +61,7 @@ class Operation:
         """Shape of the result of the forward pass."""
         if self.kind == "convolution":
             return (self.shape[0], self.filters, *self.shape[2:])
-        if self.kind == "max_pool":
+        if self.kind in ("max_pool", "avg_pool"):
             return (*self.shape[:2], self.shape[2] // 2, self.shape[3] // 2)
         return self.shape
 
@@ -77,7 +79,9 @@ class Operation:
 
     @property
     def bytes(self) -> int:
-        """Bytes that an element-wise operation reads and writes at least; 0 for the others."""
+        """Bytes that an operation reads and writes at least, where it does little else; else 0."""
+        if self.kind in ("max_pool", "avg_pool") and self.direction == "forward":
+            return 4 * (math.prod(self.shape) + math.prod(self.result_shape))
         return 4 * _STREAMS.get(self.kind, 0) * math.prod(self.shape)
 
     def arrays(self) -> dict[str, Array]:
@@ -95,7 +99,11 @@ class Operation:
             arrays["beta"] = np.zeros(self.shape[1], np.float32)
         if self.kind == "chain":
             arrays["a"], arrays["b"] = draw(self.shape), draw(self.shape)
-        if self.direction != "forward":
+        if self.kind == "cross_entropy":
+            # As small as the gradients, which are found as the difference of two.
+            arrays["x"] *= np.float32(RATE)
+            arrays["labels"] = rng.integers(0, self.shape[1], self.shape[0], dtype=np.int32)
+        elif self.direction != "forward":
             arrays["dy"] = draw(self.result_shape)
         return arrays
 

@@ -21,7 +21,10 @@ _FLOP_OF_AN_ELEMENT = {
     ("max_pool", "forward"): 0.75,
     ("max_pool", "both"): 2.75,
     ("batch_norm", "both"): 16,
+    ("avg_pool", "forward"): 1,
     ("softmax", "forward"): 5,
+    ("cross_entropy", "both"): 9,
+    ("momentum", "update"): 4,
     ("chain", "forward"): 4,
 }
 
@@ -133,8 +136,8 @@ def _elements(operation: Operation) -> int:
     """What an operation reads and writes at least."""
     x, y = math.prod(operation.shape), math.prod(operation.result_shape)
     weight = math.prod(operation.weight_shape) if operation.kind == "convolution" else 0
-    if operation.kind == "chain":
-        return 4 * x
+    if operation.kind in ("chain", "cross_entropy", "momentum"):
+        return operation.bytes // 4
     if operation.direction == "weight_gradient":
         return x + y + 2 * weight
     if operation.direction == "input_update":
