@@ -176,7 +176,7 @@ def _forward(operation: Operation, arrays: dict[str, Array]) -> Action:
 
 
 def _update(operation: Operation, arrays: dict[str, Array]) -> Action:
-    """A train job that updates the weight, or the input, by the gradient of the result (``* dy``)."""
+    """A train job that updates what is learned by the gradient of ``result * dy``, or of a loss."""
     learned = "weight" if operation.direction == "weight_gradient" else "x"
     fed = {name: arrays[name] for name in ("x", "weight", "dy", "labels") if name in arrays}
     del fed[learned]

@@ -370,6 +370,14 @@ fn large_shapes(layout: Layout) -> Vec<ConvolutionShape> {
         square(2, [32, 528, 1], 4, [3, 1, 1, 1], layout),
         square(5, [528, 16, 1], 3, [3, 1, 1, 0], layout),
         square(2, [96, 64, 1], 9, [5, 1, 1, 2], layout),
+        // So few channels on one side that windows and weight are multiplied along the other.
+        square(2, [37, 1, 1], 13, [5, 1, 1, 2], layout),
+        square(1, [70, 3, 1], 21, [3, 1, 1, 1], layout),
+        square(2, [130, 4, 1], 15, [3, 2, 1, 1], layout),
+        square(3, [300, 2, 1], 9, [3, 1, 2, 2], layout),
+        square(2, [257, 1, 1], 11, [1, 1, 1, 0], layout),
+        square(2, [3, 45, 1], 14, [5, 1, 1, 2], layout),
+        square(1, [136, 6, 2], 12, [3, 1, 1, 1], layout),
     ]
 }
 

@@ -109,6 +109,7 @@ fn shapes(kernel: usize) -> Vec<ConvolutionShape> {
         square(1, [128, 32], 8, kernel),
         square(11, [16, 16], 14, kernel),
         square(9, [96, 128], 4, kernel),
+        square(2, [96, 2], 14, kernel),
         by_two(square(2, [32, 64], 14, kernel)),
         by_two(square(1, [64, 16], 8, kernel)),
     ]

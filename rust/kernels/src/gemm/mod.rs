@@ -23,7 +23,7 @@ pub(crate) use epilogue::{add, finish};
 pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
 pub(crate) use matrix::Block;
 pub(crate) use pack::{Buffer, LINE, transpose, transpose_square, transpose_to};
-pub(crate) use stretched::{Left, Panels, Stretches, multiply};
+pub(crate) use stretched::{Left, Panels, Stretches, multiply, multiply_by_dots, suits_dots};
 
 pub(crate) use windows::{HEADER, PANEL, PIECE, Splitter, Windows, split_pixels_length, split_tap};
 

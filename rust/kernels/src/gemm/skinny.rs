@@ -13,12 +13,12 @@ use crate::parallel::Parts;
 use crate::{Float, Isa, Parallel};
 
 /// Rows and columns of a tile, at most.
-const SIDE: usize = 4;
+pub(super) const SIDE: usize = 4;
 /// Up to so many rows, or columns, dot products beat the kernels with packed panels.
 const FEW_ROWS: usize = 8;
 const FEW_COLUMNS: usize = 16;
 /// The shortest depth that outweighs adding up the lanes.
-const MIN_DEPTH: usize = 64;
+pub(super) const MIN_DEPTH: usize = 64;
 /// Multiplications per task.
 const TASK_WORK: usize = 128 * 1024;
 /// The widest vector's number of elements.

@@ -4,6 +4,7 @@
 use super::matrix::{Block, Matrix};
 use super::microkernel::{Ahead, Tile, WIDE, sizes};
 use super::pack::pack_columns;
+use super::skinny;
 use crate::shape::Sizes;
 use crate::{Float, Isa};
 
@@ -96,8 +97,8 @@ impl Panels {
     }
 }
 
-/// `c = left * panel`, or `c += left * panel`; `panel` holds one packed row for each column of `left`.
-/// Rows are computed in nearly equal groups of at most as many as a tile has.
+/// `c = left * panel`, or `c += left * panel`; `panel` holds one packed row for each column of
+/// `left`. Rows are computed in nearly equal groups of at most as many as a tile has.
 ///
 /// # Panics
 /// If the operands are too short.
@@ -142,11 +143,60 @@ pub(crate) fn multiply<T: Float>(
     };
     for group in 0..groups {
         let more = usize::from(group < larger);
-        // SAFETY: the kernels are ones for `isa`; `a` and `b` can be read as far as was checked above,
-        // since `stretches` has the offsets it counts; `c` is the caller's alone, and the groups have
-        // all of its rows together.
+        // SAFETY: the kernels are ones for `isa`; `a` and `b` can be read as far as was checked
+        // above, since `stretches` has the offsets it counts; `c` is the caller's alone, and the
+        // groups have all of its rows together.
         unsafe { kernels[more](&tile) };
         tile.a = tile.a.wrapping_add((least + more) * row);
         tile.c = tile.c.wrapping_add((least + more) * tile.c_row);
+    }
+}
+
+/// Whether [`multiply_by_dots`] takes less time than [`multiply`] for so many columns: they would
+/// leave most of a vector empty, and stretches are long enough to outweigh adding up the lanes.
+pub(crate) fn suits_dots(columns: usize, stretches: &Stretches) -> bool {
+    columns <= skinny::SIDE && stretches.depth >= skinny::MIN_DEPTH
+}
+
+/// `c = left * right`, or `c += left * right`, by dot products along the stretches; the steps of
+/// `left` lie side by side. `right` has a row for each column of `c`.
+///
+/// # Panics
+/// If the operands are too short.
+pub(crate) fn multiply_by_dots<T: Float>(
+    isa: Isa,
+    left: Left<T>,
+    right: Matrix<T>,
+    accumulate: bool,
+    c: &mut Block<T>,
+) {
+    let Left { data, row, step, stretches } = left;
+    let (rows, columns, depth) = (c.rows(), c.columns(), stretches.depth);
+    assert!(step == 1 && columns <= skinny::SIDE, "no product for dots");
+    assert!(rows > 0 && depth > 0, "there is nothing to multiply");
+    let last = stretches.furthest + (rows - 1) * row + depth - 1;
+    assert!(last < data.len(), "the left operand is too short");
+    assert_eq!((right.rows(), right.columns()), (columns, stretches.columns()), "other sizes");
+    for first in (0..rows).step_by(skinny::SIDE) {
+        let count = skinny::SIDE.min(rows - first);
+        let dots = T::dots(isa, count, columns);
+        let mut sums = [[T::ZERO; skinny::SIDE]; skinny::SIDE];
+        for (stretch, offset) in stretches.offsets.iter().enumerate() {
+            let from = data[first * row + offset..].as_ptr();
+            let weight = right.block(0, columns, stretch * depth, depth);
+            // SAFETY: `dots` is one for `isa` and for so many rows and columns; the rows of the
+            // left operand can be read as far as was checked above, and `block` has checked those
+            // of the right one.
+            let found =
+                unsafe { dots(depth, from, row, weight.data().as_ptr(), weight.row_stride()) };
+            for (sum, found) in sums.as_flattened_mut().iter_mut().zip(found.as_flattened()) {
+                *sum += *found;
+            }
+        }
+        for (index, sums) in sums[..count].iter().enumerate() {
+            for (c, &sum) in c.row(first + index).iter_mut().zip(sums) {
+                *c = if accumulate { *c + sum } else { sum };
+            }
+        }
     }
 }

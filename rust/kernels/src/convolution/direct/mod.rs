@@ -12,13 +12,15 @@ use super::phases::Phase;
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{
-    Block, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, transpose_to,
+    Block, Buffer, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, multiply_by_dots,
+    suits_dots, transpose, transpose_to,
 };
 use crate::parallel::{Parts, for_each_chunk};
 use crate::shape::Sizes;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 use smallvec::{SmallVec, smallvec};
+use std::cell::RefCell;
 use std::ops::Range;
 
 pub(super) use block::{Blocks, Input, Part};
@@ -37,6 +39,11 @@ const MAX_PIXELS: usize = 1024;
 const CACHED_SUMS: f64 = 65536.0;
 /// Parts of the working memory begin at multiples of this: at a cache line.
 const ALIGNMENT: usize = 16;
+
+thread_local! {
+    /// A few columns of a weight, one after another.
+    static COLUMNS: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
+}
 
 /// Whether a pass over this shape can be computed so.
 pub(super) fn supports(pass: Pass, shape: &ConvolutionShape) -> bool {
@@ -526,23 +533,52 @@ impl<T: Float> Panel<'_, T> {
         place: Place<T>,
         epilogue: Epilogue<T>,
     ) {
-        let width = part.sizes()[2];
-        let row = shape.stride[2] * input.strides[2];
         let mut panel = self.packed;
         for (index, stretches) in self.depth.0.iter().enumerate() {
-            for (image, [z, y]) in part.rows() {
-                let data = &input.data[input.offset(shape, image, [z, y, 0])..];
-                let left = Left { data, row, step: 1, stretches };
-                // SAFETY: units have different pixels or channels, and each is run once; the rows of
-                // a unit are computed one after another.
-                let mut c = unsafe { place.block(image, [z, y, 0], (width, self.columns)) };
-                multiply(isa, self.panels, left, panel, index > 0, &mut c);
-                if index + 1 == self.depth.0.len() {
-                    let epilogue = epilogue.block(0, place.channel, shape.output_channels);
-                    finish(isa, &mut c, epilogue);
-                }
+            let (steps, width) = (stretches.columns(), self.panels.width(self.columns));
+            let (these, rest) = panel.split_at(steps * width);
+            let is_last = index + 1 == self.depth.0.len();
+            let each = |multiply: &dyn Fn(Left<T>, &mut Block<T>)| {
+                self.for_each_row(shape, part, input, place, stretches, |left, c| {
+                    multiply(left, c);
+                    if is_last {
+                        finish(isa, c, epilogue.block(0, place.channel, shape.output_channels));
+                    }
+                });
+            };
+            if suits_dots(self.columns, stretches) {
+                COLUMNS.with_borrow_mut(|columns| {
+                    let columns = columns.take(steps * self.columns);
+                    let weight = Matrix::new(these, steps, self.columns, width, 1);
+                    transpose(isa, weight, steps, columns);
+                    let weight = Matrix::row_major(columns, self.columns, steps);
+                    each(&|left, c| multiply_by_dots(isa, left, weight, index > 0, c));
+                });
+            } else {
+                each(&|left, c| multiply(isa, self.panels, left, these, index > 0, c));
             }
-            panel = &panel[stretches.columns() * self.panels.width(self.columns)..];
+            panel = rest;
+        }
+    }
+
+    /// Runs `task` for the pixels of each row of a block, and the windows that they come from.
+    fn for_each_row(
+        &self,
+        shape: &ConvolutionShape,
+        part: &Part,
+        input: &Input<T>,
+        place: Place<T>,
+        stretches: &Stretches,
+        task: impl Fn(Left<T>, &mut Block<T>),
+    ) {
+        let width = part.sizes()[2];
+        let row = shape.stride[2] * input.strides[2];
+        for (image, [z, y]) in part.rows() {
+            let data = &input.data[input.offset(shape, image, [z, y, 0])..];
+            // SAFETY: units have different pixels or channels, and each is run once; the rows of a unit
+            // are computed one after another.
+            let mut c = unsafe { place.block(image, [z, y, 0], (width, self.columns)) };
+            task(Left { data, row, step: 1, stretches }, &mut c);
         }
     }
 }
