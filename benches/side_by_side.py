@@ -71,9 +71,8 @@ def measure(name: str, model: Model) -> Row:
     arrays = tuple(fed)
     (compiled,) = job.job.compiled.values()
     plans = [compiled.graph.compile(side_by_side=chosen) for chosen in (True, False)]
-    calls = [
-        Call(plan, compiled.variables, compiled.outputs, np.empty, np.ndarray).run for plan in plans
-    ]
+    results = [(array.shape, array.dtype) for array in compiled.new_results()]
+    calls = [Call(plan, compiled.variables, results, np.empty, np.ndarray).run for plan in plans]
     seconds: list[list[float]] = [[], []]
     for _ in range(FIRST + TURNS):
         for call, taken in zip(calls, seconds, strict=True):

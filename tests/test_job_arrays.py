@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -180,6 +182,11 @@ class TestParameters:
             job(x23, x23.tolist())
 
 
+def _resident_bytes():
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 class TestResults:
     def returned(self, annotation, make):
         def job(x):
@@ -232,6 +239,21 @@ class TestResults:
         del job
         gc.collect()
         np.testing.assert_array_equal(fourth, 4)
+
+    def test_memory_that_waits_for_calls_has_a_bound(self):
+        """256 MB of all jobs together: those of many lengths are not all kept."""
+
+        @flow.global_function()
+        def job(x: tp.ListNumpy.Placeholder((1 << 25,))) -> tp.ListNumpy:
+            return x + 1
+
+        before = _resident_bytes()
+        for length in range((1 << 24) - 40, 1 << 24):
+            array = np.zeros((length,), np.float32)
+            job([array])
+            job([array])
+        del array
+        assert _resident_bytes() - before < 400 << 20
 
     def test_large_arrays_of_threads_are_their_own(self):
         large = np.zeros((1 << 18,), np.float32)

@@ -38,7 +38,8 @@ def test_steps_side_by_side_make_the_same_bits_on_any_number_of_threads(model: s
         arena, live = arena_bytes(str(plan))
         assert live <= arena <= 1.15 * live + (256 * 1024 if chosen else 0)
         flow.load_variables(first)
-        run = Call(plan, compiled.variables, compiled.outputs, np.empty, np.ndarray).run
+        kinds = [(array.shape, array.dtype) for array in compiled.new_results()]
+        run = Call(plan, compiled.variables, kinds, np.empty, np.ndarray).run
         results = b"".join(result.tobytes() for _ in range(200) for result in run(arrays))
         variables = sorted(flow.get_all_variables().items())
         found.append((results, *(blob.numpy().tobytes() for _, blob in variables)))

@@ -27,7 +27,7 @@ pub unsafe trait ForeignMemory: Send + Sync {
     fn bytes_mut(&mut self) -> &mut [u8];
 }
 
-/// Owned bytes, zero at first.
+/// Owned bytes.
 pub struct AlignedBytes {
     pointer: NonNull<u8>,
     length: usize,
@@ -61,6 +61,22 @@ impl AlignedBytes {
     /// # Errors
     /// [`Error::Memory`] if the system has not as many.
     pub fn zeroed(length: usize, what: &str) -> Result<Self, Error> {
+        // SAFETY: they are written before anybody sees them.
+        let bytes = unsafe { Self::unwritten(length, what) }?;
+        // SAFETY: `length` bytes were allocated, if there are any.
+        unsafe { bytes.pointer.write_bytes(0, length) };
+        Ok(bytes)
+    }
+
+    /// The same without any content.
+    ///
+    /// # Safety
+    /// [`as_slice`](Self::as_slice) and [`as_mut_slice`](Self::as_mut_slice) are called only when all
+    /// bytes have been written, through [`pointer`](Self::pointer).
+    ///
+    /// # Errors
+    /// As [`zeroed`](Self::zeroed).
+    pub unsafe fn unwritten(length: usize, what: &str) -> Result<Self, Error> {
         if length == 0 {
             return Ok(Self { pointer: NonNull::dangling(), length, owner: Owner::Nobody });
         }
@@ -69,8 +85,6 @@ impl AlignedBytes {
         // SAFETY: the layout's size is not zero.
         let pointer = NonNull::new(unsafe { alloc(layout) }).ok_or_else(full)?;
         ask_for_huge_pages(pointer, layout);
-        // SAFETY: at least `length` bytes were allocated.
-        unsafe { pointer.write_bytes(0, length) };
         Ok(Self { pointer, length, owner: Owner::Allocator(layout) })
     }
 
@@ -88,6 +102,11 @@ impl AlignedBytes {
         }
     }
 
+    /// The number of bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
     /// The address of the first byte.
     pub fn pointer(&self) -> *mut u8 {
         self.pointer.as_ptr()
@@ -95,8 +114,9 @@ impl AlignedBytes {
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: the allocation has `length` initialised bytes (it was zeroed, or is a slice of an
-        // owner that lives as long and promises that its bytes stay there).
+        // SAFETY: the allocation has `length` initialised bytes (it was zeroed, the caller of
+        // `unwritten` says so, or it is a slice of an owner that lives as long and promises that its
+        // bytes stay there).
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 

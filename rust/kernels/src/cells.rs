@@ -39,7 +39,7 @@ pub(crate) unsafe fn for_each_cell<I: Instructions, C: Cells>(length: usize, cel
             1..4 => of::<I, 1>(length, cells),
             4..8 => of::<I, 4>(length, cells),
             8..16 => of::<I, 8>(length, cells),
-            // Vectors of 16 bytes are too few for as many.
+            // There are not enough registers of 16 bytes for as many.
             64.. if C::LONGEST >= 64 && I::VECTOR_BYTES > 16 => of::<I, 64>(length, cells),
             // Without vectors of their own, cells are better longer.
             32.. if C::LONGEST >= 32 || I::VECTOR_BYTES == 0 => of::<I, 32>(length, cells),

@@ -76,7 +76,7 @@ pub trait Float:
     fn abs(self) -> Self;
     #[doc(hidden)]
     fn exp<I: Instructions>(self) -> Self;
-    /// Of numbers that are not positive, or NaN.
+    /// Of numbers that are not positive, or NaN; of others it is any number.
     #[doc(hidden)]
     fn exp_nonpositive<I: Instructions>(self) -> Self;
     #[doc(hidden)]

@@ -106,9 +106,10 @@ impl<T: Float, L: Label> Kernel<T, 1> for Sparse<'_, T, L> {
         for (loss, (vector, lane)) in losses.iter_mut().zip(places()) {
             *loss = x[0].get(vector).unwrap_or_else(|| &x[1][0])[lane];
         }
-        let (top, sum) = softmax_rows::<I, W, T>(depth, x, &mut p);
-        for ((x, &top), &sum) in losses.iter_mut().zip(&top).zip(&sum) {
-            *x = -floored(distance(*x, top) - sum.ln::<I>());
+        let (top, mut log_sum) = softmax_rows::<I, W, T>(depth, x, &mut p);
+        W::map_rows(&mut log_sum, |sum| sum.ln::<I>());
+        for ((x, &top), &log_sum) in losses.iter_mut().zip(&top).zip(&log_sum) {
+            *x = -floored(distance(*x, top) - log_sum);
         }
         loss.copy_from_slice(&losses[..loss.len()]);
         let Some(dy) = self.dy else { return };
@@ -165,6 +166,9 @@ pub fn softmax_cross_entropy<T: Float>(
     loss: &mut [T],
     probability: &mut [T],
 ) {
+    if depth == 0 {
+        return loss.fill(T::ZERO);
+    }
     let rows = [loss.len(), depth, 1];
     let kernel = Dense { loss: Parts::new(loss) };
     for_each_row(isa, parallel, rows, [logits, labels], probability, &kernel);
@@ -187,7 +191,7 @@ impl<T: Float> Kernel<T, 2> for Dense<'_, T> {
         mut p: VectorsMut<T>,
     ) {
         let (top, mut log_sum) = softmax_rows::<I, W, T>(depth, x, &mut p);
-        log_sum.iter_mut().for_each(|sum| *sum = sum.ln::<I>());
+        W::map_rows(&mut log_sum, |sum| sum.ln::<I>());
         let negated = W::reduce::<T, Sum, 2, 2>(
             [x, labels],
             [&top, &log_sum],

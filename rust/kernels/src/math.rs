@@ -72,7 +72,8 @@ pub(crate) fn exp_f32<I: Instructions>(x: f32) -> f32 {
     if is_zero { 0.0 } else { value }
 }
 
-/// [`exp_f32`] of a number that is not positive, or NaN: the same bits in fewer instructions.
+/// [`exp_f32`] of a number that is not positive, or NaN: the same bits in fewer instructions. Of
+/// others it is any number.
 #[inline(always)]
 pub(crate) fn exp_nonpositive_f32<I: Instructions>(x: f32) -> f32 {
     /// 2^-64, which 2^n is too great by at first, or it might be too small.

@@ -112,7 +112,7 @@ impl<T: Float> Kernel<T, 1> for LogSoftmax {
         mut y: VectorsMut<T>,
     ) {
         let (top, mut log_sum) = softmax_rows::<I, W, T>(depth, x, &mut y);
-        log_sum.iter_mut().for_each(|sum| *sum = sum.ln::<I>());
+        W::map_rows(&mut log_sum, |sum| sum.ln::<I>());
         map([x], [&top, &log_sum], &mut y, |[x], [top, log_sum]| distance(x, top) - log_sum);
     }
 }

@@ -2,6 +2,7 @@
 //! pages from the system take longer to come than many an operation takes to fill them.
 
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use flowrs_engine::AlignedBytes;
@@ -14,8 +15,9 @@ use crate::errors::engine;
 
 /// Smaller results are the allocator's: it keeps what is freed.
 const LEAST_BYTES: usize = 1 << 20;
-/// Larger ones are not kept.
+/// Bytes that wait for next calls at most, of all jobs together.
 const MOST_BYTES: usize = 256 << 20;
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// How the arrays of a result are made.
 pub(crate) struct ResultArray {
@@ -29,8 +31,7 @@ impl ResultArray {
     /// For arrays of this shape and dtype, and so many bytes.
     pub(crate) fn new(shape: Py<PyAny>, dtype: Py<PyAny>, bytes: usize) -> Self {
         let shelf = || Arc::new(Shelf { bytes, free: Mutex::new(None) });
-        let is_large = (LEAST_BYTES..=MOST_BYTES).contains(&bytes);
-        Self { shape, dtype, shelf: is_large.then(shelf) }
+        Self { shape, dtype, shelf: (bytes >= LEAST_BYTES).then(shelf) }
     }
 
     /// An array of any content, by `numpy.empty` or, of memory that is there, by `numpy.ndarray`.
@@ -57,14 +58,40 @@ struct Shelf {
 }
 
 impl Shelf {
+    /// What is on it.
+    fn clear(&self) -> Option<AlignedBytes> {
+        let memory = self.free.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        WAITING.fetch_sub(self.bytes, Ordering::Relaxed);
+        Some(memory)
+    }
+
     /// Memory of any content.
     fn take(self: &Arc<Self>) -> PyResult<ResultMemory> {
-        let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let memory = match kept {
+        let memory = match self.clear() {
             Some(memory) => memory,
-            None => AlignedBytes::zeroed(self.bytes, "a result").map_err(engine)?,
+            // SAFETY: nobody here makes a slice of the bytes; what looks at them are arrays, which, as
+            // those of `numpy.empty`, have any content until they are written.
+            None => unsafe { AlignedBytes::unwritten(self.bytes, "a result") }.map_err(engine)?,
         };
         Ok(ResultMemory { memory: Some(memory), shelf: Arc::downgrade(self) })
+    }
+
+    /// Puts memory there, if there is room.
+    fn put(&self, memory: AlignedBytes) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = |waiting: usize| {
+            waiting.checked_add(self.bytes).filter(|waiting| *waiting <= MOST_BYTES)
+        };
+        let order = Ordering::Relaxed;
+        if free.is_none() && WAITING.fetch_update(order, order, more).is_ok() {
+            *free = Some(memory);
+        }
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -78,8 +105,8 @@ struct ResultMemory {
 
 impl Drop for ResultMemory {
     fn drop(&mut self) {
-        if let Some(shelf) = self.shelf.upgrade() {
-            *shelf.free.lock().unwrap_or_else(PoisonError::into_inner) = self.memory.take();
+        if let (Some(shelf), Some(memory)) = (self.shelf.upgrade(), self.memory.take()) {
+            shelf.put(memory);
         }
     }
 }
@@ -95,7 +122,7 @@ impl ResultMemory {
         flags: c_int,
     ) -> PyResult<()> {
         let (pointer, length) = match &slf.get().memory {
-            Some(memory) => (memory.pointer(), memory.as_slice().len()),
+            Some(memory) => (memory.pointer(), memory.length()),
             None => (std::ptr::null_mut(), 0),
         };
         // SAFETY: Python passes a view to fill in. The memory stays where it is as long as the

@@ -53,19 +53,19 @@ pub(crate) fn first_only(there: &[bool], op: impl Op, outputs: usize) -> Option<
     })
 }
 
-/// An operation that works on each position by itself, if no input has another shape than the output
-/// and more than one element.
+/// An operation that works on each position by itself and repeats its inputs by NumPy's rule, if they
+/// have as many axes as the output or one element: then all axes may be moved alike.
 pub(crate) fn elementwise(
     inputs: &[&TensorType],
     there: &[bool],
     op: impl Op,
 ) -> Option<ChannelsLast> {
     let index = there.iter().position(|there| *there)?;
-    let shape = &inputs[index].shape;
-    let fits = |ty: &&TensorType| ty.shape == *shape || ty.shape == [1];
+    let rank = inputs[index].rank();
+    let fits = |ty: &&TensorType| ty.rank() == rank || ty.shape == [1];
     inputs.iter().all(fits).then(|| ChannelsLast {
         op: Arc::new(op),
-        inputs: inputs.iter().map(|ty| ty.shape == *shape).collect(),
+        inputs: inputs.iter().map(|ty| ty.rank() == rank).collect(),
         outputs: vec![true],
     })
 }

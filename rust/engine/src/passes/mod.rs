@@ -64,8 +64,8 @@ enum Apply {
 
 /// The fusions, in the order in which they are tried.
 static RULES: &[Rule] = &[
-    Rule { name: "repeats within an operation", apply: Apply::Always(simplify::repeats) },
     Rule { name: "product by 1", apply: Apply::Always(simplify::product_by_one) },
+    Rule { name: "repeats within an operation", apply: Apply::Always(simplify::repeats) },
     Rule { name: "pool without positions", apply: Apply::Always(unused_positions::apply) },
     Rule { name: "bias into matmul", apply: Apply::Always(fuse_matmul::bias) },
     Rule { name: "relu into matmul", apply: Apply::Always(fuse_matmul::relu) },

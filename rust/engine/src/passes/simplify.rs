@@ -1,29 +1,24 @@
-//! Elementwise work that need not be done: repeats that an operation makes by itself, and products by 1.
-//! The gradients of sums and means are full of both.
+//! Elementwise work that need not be done: products by 1, and repeats that an operation makes by
+//! itself. The gradients of sums and means are full of both.
 
 use super::{Outcome, is_updated, root_of};
-use crate::graph::Graph;
+use crate::graph::{Graph, ValueId};
+use crate::ops::add_n::AddN;
 use crate::ops::broadcast::BroadcastTo;
 use crate::ops::elementwise::{Elementwise, instructions_of};
 
-/// `f(.., broadcast_to(x), ..)` where another operand has the whole shape: `f` repeats `x` itself.
-pub(super) fn repeats(graph: &mut Graph, index: usize, _: &[usize]) -> Outcome {
-    let node = &graph.nodes[index];
-    if instructions_of(node).is_none() {
-        return Outcome::NoMatch;
+/// What `broadcast_to` repeats to make a value.
+fn repeated(graph: &Graph, value: ValueId) -> Option<ValueId> {
+    let node = graph.producer(value);
+    node.op_as::<BroadcastTo>().map(|_| node.inputs[0])
+}
+
+/// Whether all elements of a value are known to be 1.
+fn is_one(graph: &Graph, mut value: ValueId) -> bool {
+    while let Some(source) = repeated(graph, root_of(graph, value)) {
+        value = source;
     }
-    let shape = &graph.ty(node.outputs[0]).shape;
-    let is_repeat = |value| graph.producer(value).op_as::<BroadcastTo>().is_some();
-    let Some(place) = node.inputs.iter().position(|&value| is_repeat(value)) else {
-        return Outcome::NoMatch;
-    };
-    let mut others = node.inputs.iter().enumerate().filter(|(other, _)| *other != place);
-    if !others.any(|(_, &value)| graph.ty(value).shape == *shape) {
-        return Outcome::Declined("no other operand has the whole shape");
-    }
-    let repeated = graph.producer(node.inputs[place]).inputs[0];
-    graph.nodes[index].inputs[place] = repeated;
-    Outcome::Fused
+    graph.fill_of(root_of(graph, value)).is_some_and(|number| number.as_f64() == 1.0)
 }
 
 /// `multiply(x, 1)`: whoever reads the product reads `x`.
@@ -37,13 +32,14 @@ pub(super) fn product_by_one(graph: &mut Graph, index: usize, uses: &[usize]) ->
     if !node.op_as::<Elementwise>().is_some_and(|op| op.is("multiply")) {
         return Outcome::NoMatch;
     }
-    let is_one =
-        |value| graph.fill_of(root_of(graph, value)).is_some_and(|number| number.as_f64() == 1.0);
-    let factor = [(a, b), (b, a)].into_iter().find(|(_, one)| is_one(*one));
-    let Some((factor, _)) = factor else { return Outcome::NoMatch };
-    if graph.ty(factor) != graph.ty(product) {
-        return Outcome::Declined("the ones repeat the factor");
+    let factors = [(a, b), (b, a)].into_iter().filter(|(_, one)| is_one(graph, *one));
+    let mut factors = factors.map(|(factor, _)| factor).peekable();
+    if factors.peek().is_none() {
+        return Outcome::NoMatch;
     }
+    let Some(factor) = factors.find(|factor| graph.ty(*factor) == graph.ty(product)) else {
+        return Outcome::Declined("the ones repeat the factor");
+    };
     if is_updated(graph, factor) {
         return Outcome::Declined("the factor is a variable that is updated");
     }
@@ -51,5 +47,24 @@ pub(super) fn product_by_one(graph: &mut Graph, index: usize, uses: &[usize]) ->
     for value in readers.chain(&mut graph.fetches).filter(|value| **value == product) {
         *value = factor;
     }
+    Outcome::Fused
+}
+
+/// `f(.., broadcast_to(x), ..)` where another operand has the whole shape: `f` repeats `x` itself.
+pub(super) fn repeats(graph: &mut Graph, index: usize, _: &[usize]) -> Outcome {
+    let node = &graph.nodes[index];
+    // A sum of several is one of operands of one type.
+    if instructions_of(node).is_none() || node.op_as::<AddN>().is_some() {
+        return Outcome::NoMatch;
+    }
+    let place = node.inputs.iter().position(|&value| repeated(graph, value).is_some());
+    let Some(place) = place else { return Outcome::NoMatch };
+    let Some(source) = repeated(graph, node.inputs[place]) else { return Outcome::NoMatch };
+    let shape = &graph.ty(node.outputs[0]).shape;
+    let mut others = node.inputs.iter().enumerate().filter(|(other, _)| *other != place);
+    if !others.any(|(_, &value)| graph.ty(value).shape == *shape) {
+        return Outcome::Declined("no other operand has the whole shape");
+    }
+    graph.nodes[index].inputs[place] = source;
     Outcome::Fused
 }

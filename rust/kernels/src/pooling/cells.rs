@@ -1,5 +1,6 @@
-//! Cells: some neighbouring outputs whose windows have the same elements inside the input. A cell's
-//! sums or maxima stay in registers while its windows' elements go by, one tap after the other.
+//! Cells: some channels of an output pixel, whose windows have the same taps inside the input. A
+//! cell's sums or maxima stay in registers while its windows' elements go by, one tap after the
+//! other.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use crate::cells::Cells;
 use crate::isa::Instructions;
 use crate::{Element, Float};
 
-/// Neighbouring outputs of a row whose windows have the same taps inside the input.
+/// The channels of an output pixel: their windows have the same taps inside the input.
 pub(super) struct Segment {
     /// The outputs, within their row.
     pub(super) outputs: Range<usize>,
@@ -35,8 +36,9 @@ impl Segment {
     }
 }
 
-/// Runs the body for each tap of a segment, with its number and where the element of the output number
-/// `first` lies. A closure might be compiled for other instructions than the function it is in.
+/// Runs the body for each tap of a segment, with its number and where the element of the output
+/// number `first` lies. A closure might be compiled for other instructions than the function it is
+/// in.
 macro_rules! for_each_tap {
     ($segment:expr, $planes:expr, $first:expr, |$tap:ident, $at:ident| $body:block) => {
         let (segment, planes): (&Segment, &Planes) = ($segment, $planes);

@@ -79,9 +79,10 @@ impl Planes {
         let [_, height, width] = self.axes;
         let row = width.input * self.inner;
         let below = segment.start + segment.taps[1].len() * row;
-        for h in 0..height.stride {
+        for h in 0..height.stride.min(height.window) {
             let from = plane.as_ptr().wrapping_add(below + h * row);
-            for at in (0..width.stride * self.inner).step_by(LINE / size_of::<T>()) {
+            let pixels = width.stride.min(width.window);
+            for at in (0..pixels * self.inner).step_by(LINE / size_of::<T>()) {
                 prefetch(from.wrapping_add(at));
             }
         }

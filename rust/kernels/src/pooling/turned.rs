@@ -11,9 +11,13 @@ use crate::parallel::Parts;
 use crate::window::{Axis, Layout};
 use crate::{Float, Isa, Parallel};
 
-/// Planes that are turned together, where there are as many.
+/// Planes that are turned together: many save work for each pixel, fewer make more parts.
 const LANES: usize = 64;
-/// Elements of the input that are turned at a time: they stay in the nearest cache.
+const FEW_LANES: usize = 16;
+/// Parts that are enough for many threads.
+const PARTS: usize = 16;
+/// Elements of the input that are turned at a time, unless a line has more: they stay in a near
+/// cache.
 const BAND: usize = 12 * 1024;
 
 thread_local! {
@@ -77,12 +81,18 @@ impl Turned {
         inputs_per_position: usize,
         task: impl Fn(Range<usize>, Range<usize>) + Sync,
     ) {
-        let lanes = self.planes.min(LANES);
-        let most = BAND / (inputs_per_position * self.line_elements()[0] * lanes).max(1);
-        let parts = length.div_ceil(most.max(1));
-        parallel.for_each(self.planes.div_ceil(LANES) * parts, &|task_index| {
-            let (group, part) = (task_index / parts, task_index % parts);
-            let planes = group * LANES..self.planes.min((group + 1) * LANES);
+        let cut = |lanes: usize| {
+            let line = self.line_elements()[0] * self.planes.min(lanes);
+            let most = BAND / inputs_per_position.saturating_mul(line).max(1);
+            (self.planes.div_ceil(lanes), length.div_ceil(most.max(1)))
+        };
+        let (groups, parts) = match cut(LANES) {
+            (groups, parts) if groups * parts < PARTS => cut(FEW_LANES),
+            enough => enough,
+        };
+        parallel.for_each(groups * parts, &|index| {
+            let (group, part) = (index / parts, index % parts);
+            let planes = self.planes * group / groups..self.planes * (group + 1) / groups;
             task(planes, length * part / parts..length * (part + 1) / parts);
         });
     }
@@ -135,19 +145,25 @@ impl Turned {
         });
     }
 
-    /// Runs `task` for each band of inputs; its windows, and their other elements, come with it.
-    fn for_each_input_band(&self, parallel: &dyn Parallel, task: impl Fn(Band) + Sync) {
+    /// Runs `task` for each band of inputs, with the windows that cover them; if those are to be
+    /// `whole`, their other elements come with it.
+    fn for_each_input_band(
+        &self,
+        parallel: &dyn Parallel,
+        whole: bool,
+        task: impl Fn(Band) + Sync,
+    ) {
         let axis = self.cut_axis();
         self.for_each_part(parallel, axis.input, 1, |planes, own| {
             // A window in front of the band does no harm, and padding is not less than 0 then.
             let first =
                 axis.covering(own.start).start.min((own.start + axis.padding) / axis.stride);
             let outputs = first.min(axis.output)..axis.covering(own.end - 1).end;
-            let inputs = match outputs.is_empty() {
-                true => own.clone(),
-                false => self.reach(&outputs, own.start),
+            let inputs = match whole && !outputs.is_empty() {
+                true => self.reach(&outputs, own.start),
+                false => own.clone(),
             };
-            let inputs = inputs.start.min(own.start)..inputs.end.max(own.end);
+            let inputs = inputs.start..inputs.end.max(own.end);
             task(self.band(planes, outputs, inputs, own));
         });
     }
@@ -201,7 +217,8 @@ impl Turned {
     ) {
         let [input_plane, output_plane] = self.plane_elements();
         let input_gradient = Parts::new(input_gradient);
-        self.for_each_input_band(parallel, |band| {
+        // A window's maximum is where it is; its average is one of all elements.
+        self.for_each_input_band(parallel, argmax.is_none(), |band| {
             let lanes = band.planes.len();
             SCRATCH.with_borrow_mut(|(inputs, outputs, positions)| {
                 let dx = inputs.take::<T>(band.input.len() * lanes);
@@ -210,8 +227,8 @@ impl Turned {
                     dx.fill(T::ZERO);
                 } else {
                     turn(isa, output_gradient, output_plane, &band.planes, &band.output, dy);
-                    positions.resize(dy.len(), 0);
                     if let Some(argmax) = argmax {
+                        positions.resize(dy.len(), 0);
                         for (lane, plane) in band.planes.clone().enumerate() {
                             let from = &argmax[plane * output_plane..][band.output.clone()];
                             let to = positions[lane..].iter_mut().step_by(lanes);

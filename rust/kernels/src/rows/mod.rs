@@ -3,23 +3,26 @@
 //! Such a kernel is written once, for vectors: those of one long row, or those of some short rows
 //! abreast, each in a lane of its own.
 
+mod vectors;
+
 use std::ops::Range;
 
 use crate::gemm::transpose_square;
 use crate::isa::Instructions;
 use crate::parallel::Parts;
-use crate::reduce::Combine;
 use crate::{Float, Isa, Parallel};
 
-/// Elements of what is a vector here: enough for a few of the CPU's.
-pub(crate) const LANES: usize = 64;
+pub(crate) use vectors::{
+    Abreast, Along, LANES, Vector, Vectors, VectorsMut, Way, map, map_in_place, shared,
+};
+
 /// The longest rows that are computed abreast. One alone would leave lanes empty, and each of its
 /// steps waits for the last.
 const SHORT: usize = 64;
-/// From so many short rows on they take less time abreast.
-const SOME: usize = 8;
-/// Every so many elements of a row are combined one after another, and the results as a tree.
-const GROUP: usize = 8;
+/// From so many bytes of first elements on, short rows take less time abreast: those of float64,
+/// whose exponentials are computed one by one, if they fill most of the lanes.
+const SOME_BYTES: usize = 32;
+const SOME_BYTES_OF_DOUBLES: usize = 48 * size_of::<f64>();
 /// Side of the squares in which short rows are turned.
 const SIDE: usize = 16;
 /// Elements of a task at most; where there are fewer in all, into how many tasks they are cut, and
@@ -27,174 +30,6 @@ const SIDE: usize = 16;
 const WORK: usize = 8 * 1024;
 const TASKS: usize = 16;
 const LEAST_WORK: usize = 512;
-
-/// So many elements of a row, or one of as many rows.
-pub(crate) type Vector<T> = [T; LANES];
-
-/// The vectors of a row or of rows: whole ones, and one for the end of a row that is not.
-pub(crate) type Vectors<'a, T> = [&'a [Vector<T>]; 2];
-
-/// Vectors to write.
-pub(crate) type VectorsMut<'a, T> = [&'a mut [Vector<T>]; 2];
-
-/// Vectors to read.
-#[inline(always)]
-pub(crate) fn shared<'a, T>([whole, end]: &'a VectorsMut<'_, T>) -> Vectors<'a, T> {
-    [whole, end]
-}
-
-/// How elements lie in vectors.
-pub(crate) trait Way {
-    /// Combines `f(input elements, of the row)` of each row's elements, in an order that depends on
-    /// its length alone. `of_rows` holds what belongs to a row in all of its lanes, and so does the
-    /// result.
-    fn reduce<T: Float, C: Combine, const N: usize, const M: usize>(
-        inputs: [Vectors<T>; N],
-        of_rows: [&Vector<T>; M],
-        f: impl Fn([T; N], [T; M]) -> T,
-    ) -> Vector<T>;
-
-    /// Sets what follows the rows' ends in their last vectors to 0.
-    fn clear_padding<T: Float>(depth: usize, vectors: &mut VectorsMut<T>);
-
-    /// In which vector, and in which of its lanes, this element of a row lies.
-    fn place(row: usize, column: usize) -> (usize, usize);
-}
-
-/// The vectors are those of one row.
-pub(crate) struct Along;
-
-impl Way for Along {
-    #[inline(always)]
-    fn reduce<T: Float, C: Combine, const N: usize, const M: usize>(
-        inputs: [Vectors<T>; N],
-        of_rows: [&Vector<T>; M],
-        f: impl Fn([T; N], [T; M]) -> T,
-    ) -> Vector<T> {
-        let mut lanes = [C::identity(); LANES];
-        for part in 0..2 {
-            let inputs = inputs.map(|input| input[part]);
-            for index in 0..inputs[0].len() {
-                combine::<T, C, N, M>(&mut lanes, inputs.map(|input| &input[index]), of_rows, &f);
-            }
-        }
-        let (groups, _) = lanes.as_chunks::<GROUP>();
-        let mut sums = groups[0];
-        for group in &groups[1..] {
-            sums = std::array::from_fn(|lane| C::combine(sums[lane], group[lane]));
-        }
-        [tree::<T, C>(sums); LANES]
-    }
-
-    #[inline(always)]
-    fn clear_padding<T: Float>(depth: usize, [_, end]: &mut VectorsMut<T>) {
-        for end in end.iter_mut() {
-            let used = depth % LANES;
-            for (lane, value) in end.iter_mut().enumerate() {
-                *value = if lane < used { *value } else { T::ZERO };
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn place(_: usize, column: usize) -> (usize, usize) {
-        (column / LANES, column % LANES)
-    }
-}
-
-/// Each lane has a row of its own, of at most [`SHORT`] elements.
-pub(crate) struct Abreast;
-
-impl Way for Abreast {
-    /// In the order of [`Along`], so that a row's bits do not depend on how many there are.
-    #[inline(always)]
-    fn reduce<T: Float, C: Combine, const N: usize, const M: usize>(
-        inputs: [Vectors<T>; N],
-        of_rows: [&Vector<T>; M],
-        f: impl Fn([T; N], [T; M]) -> T,
-    ) -> Vector<T> {
-        let inputs = inputs.map(|[columns, _]| columns);
-        let mut groups = [[C::identity(); LANES]; GROUP];
-        for (first, group) in groups.iter_mut().enumerate().take(inputs[0].len()) {
-            for index in (first..inputs[0].len()).step_by(GROUP) {
-                combine::<T, C, N, M>(group, inputs.map(|input| &input[index]), of_rows, &f);
-            }
-        }
-        let mut half = GROUP / 2;
-        while half > 0 {
-            let (groups, others) = groups.split_at_mut(half);
-            for (group, other) in groups.iter_mut().zip(&*others) {
-                combine::<T, C, 1, 0>(group, [other], [], |[x], []| x);
-            }
-            half /= 2;
-        }
-        groups[0]
-    }
-
-    /// All vectors are whole.
-    #[inline(always)]
-    fn clear_padding<T: Float>(_: usize, _: &mut VectorsMut<T>) {}
-
-    #[inline(always)]
-    fn place(row: usize, column: usize) -> (usize, usize) {
-        (column, row)
-    }
-}
-
-/// Combines `f(input elements, of the row)` with what is in the same lanes.
-#[inline(always)]
-fn combine<T: Float, C: Combine, const N: usize, const M: usize>(
-    lanes: &mut Vector<T>,
-    inputs: [&Vector<T>; N],
-    of_rows: [&Vector<T>; M],
-    f: impl Fn([T; N], [T; M]) -> T,
-) {
-    for lane in 0..LANES {
-        let value = f(inputs.map(|input| input[lane]), of_rows.map(|of_row| of_row[lane]));
-        lanes[lane] = C::combine(lanes[lane], value);
-    }
-}
-
-/// Combines what the elements of a row were combined to.
-#[inline(always)]
-fn tree<T: Float, C: Combine>([a, b, c, d, e, f, g, h]: [T; GROUP]) -> T {
-    let [a, b, c, d] = [C::combine(a, e), C::combine(b, f), C::combine(c, g), C::combine(d, h)];
-    C::combine(C::combine(a, c), C::combine(b, d))
-}
-
-/// Writes `f(input elements, of the row)` to each element of the output, where the second are what
-/// the row's lane has in these vectors.
-#[inline(always)]
-pub(crate) fn map<T: Float, const N: usize, const M: usize>(
-    inputs: [Vectors<T>; N],
-    of_rows: [&Vector<T>; M],
-    output: &mut VectorsMut<T>,
-    f: impl Fn([T; N], [T; M]) -> T,
-) {
-    for (part, output) in output.iter_mut().enumerate() {
-        for (index, output) in output.iter_mut().enumerate() {
-            let inputs = inputs.map(|input| &input[part][index]);
-            for lane in 0..LANES {
-                output[lane] =
-                    f(inputs.map(|input| input[lane]), of_rows.map(|of_row| of_row[lane]));
-            }
-        }
-    }
-}
-
-/// Writes `f(element, of the row)` in place of each element.
-#[inline(always)]
-pub(crate) fn map_in_place<T: Float, const M: usize>(
-    of_rows: [&Vector<T>; M],
-    output: &mut VectorsMut<T>,
-    f: impl Fn(T, [T; M]) -> T,
-) {
-    for output in output.iter_mut().flat_map(|part| part.iter_mut()) {
-        for lane in 0..LANES {
-            output[lane] = f(output[lane], of_rows.map(|of_row| of_row[lane]));
-        }
-    }
-}
 
 /// What is computed of rows with `N` inputs.
 pub(crate) trait Kernel<T: Float, const N: usize>: Sync {
@@ -243,16 +78,17 @@ pub(crate) fn for_each_row<T: Float, K: Kernel<T, N>, const N: usize>(
     if output.is_empty() {
         return;
     }
-    let abreast = depth <= SHORT && outer * inner >= SOME;
-    // A unit has rows that can be computed together.
-    let unit_rows = if abreast && inner == 1 { LANES } else { 1 };
-    let units = match inner {
-        1 => outer.div_ceil(unit_rows),
-        _ => outer * inner.div_ceil(LANES),
+    let some = if size_of::<T>() > 4 { SOME_BYTES_OF_DOUBLES } else { SOME_BYTES };
+    let abreast = depth <= SHORT && outer * inner * size_of::<T>() >= some;
+    // A unit has rows that are computed together.
+    let spread = Spread::new([outer, depth, inner]);
+    let (units, unit_rows) = match (inner, abreast) {
+        (1, false) => (outer, 1),
+        (1, true) => (outer.div_ceil(LANES), LANES),
+        _ => (spread.units(), LANES),
     };
     let work = (output.len() / TASKS).clamp(LEAST_WORK, WORK);
-    let unit_work = depth * if inner == 1 { unit_rows } else { inner.min(LANES) };
-    let units_per_task = (work / unit_work).max(1);
+    let units_per_task = (work / (depth * unit_rows)).max(1);
     let output = &Parts::new(output);
     parallel.for_each(units.div_ceil(units_per_task), &|task| {
         let units = task * units_per_task..units.min((task + 1) * units_per_task);
@@ -262,7 +98,7 @@ pub(crate) fn for_each_row<T: Float, K: Kernel<T, N>, const N: usize>(
                 let rows = units.start * LANES..outer.min(units.end * LANES);
                 short_rows(isa, rows, depth, inputs, output, kernel);
             }
-            _ => spread_rows(isa, units, [depth, inner], inputs, output, kernel),
+            _ => spread.compute(isa, units, inputs, output, kernel),
         }
     });
 }
@@ -411,52 +247,105 @@ fn turn_to_rows<T: Float>(isa: Isa, depth: usize, columns: &[Vector<T>; SHORT], 
     }
 }
 
-/// Computes rows whose elements lie `inner` apart: each unit is [`LANES`] rows next to one another.
-fn spread_rows<T: Float, K: Kernel<T, N>, const N: usize>(
-    isa: Isa,
-    units: Range<usize>,
-    [depth, inner]: [usize; 2],
-    inputs: [&[T]; N],
-    output: &Parts<T>,
-    kernel: &K,
-) {
-    let places = units.map(|unit| {
-        let (outer, first) = (unit / inner.div_ceil(LANES), unit % inner.div_ceil(LANES) * LANES);
-        (outer * depth * inner + first, LANES.min(inner - first))
-    });
-    let line = |at: usize, length: usize| {
-        // SAFETY: units do not overlap, and each is computed once.
-        unsafe { output.range(at, length) }
-    };
-    if depth <= SHORT {
+/// Rows whose elements lie `inner` apart. A unit has up to [`LANES`] of them: some that lie side by
+/// side, or, if those are few, the ones of several steps of the outer dimension.
+struct Spread {
+    shape: [usize; 3],
+    /// Steps of the outer dimension in a unit, and units in each of them.
+    together: usize,
+    blocks: usize,
+}
+
+impl Spread {
+    fn new([outer, depth, inner]: [usize; 3]) -> Self {
+        let (together, blocks) = ((LANES / inner).max(1), inner.div_ceil(LANES));
+        Self { shape: [outer, depth, inner], together, blocks }
+    }
+
+    fn units(&self) -> usize {
+        self.shape[0].div_ceil(self.together) * self.blocks
+    }
+
+    /// Rows of a unit that lie side by side: where the first begins, its lane, and their number.
+    fn pieces(&self, unit: usize) -> impl Iterator<Item = (usize, usize, usize)> + Clone + use<> {
+        let [outer, depth, inner] = self.shape;
+        let (first, block) = (unit / self.blocks * self.together, unit % self.blocks * LANES);
+        let count = LANES.min(inner - block);
+        let steps = first..outer.min(first + self.together);
+        steps.map(move |step| (step * depth * inner + block, (step - first) * inner, count))
+    }
+
+    fn compute<T: Float, K: Kernel<T, N>, const N: usize>(
+        &self,
+        isa: Isa,
+        units: Range<usize>,
+        inputs: [&[T]; N],
+        output: &Parts<T>,
+        kernel: &K,
+    ) {
+        match self.shape[1] {
+            ..=SHORT => self.compute_abreast(isa, units, inputs, output, kernel),
+            _ => self.compute_along(isa, units, inputs, output, kernel),
+        }
+    }
+
+    fn compute_abreast<T: Float, K: Kernel<T, N>, const N: usize>(
+        &self,
+        isa: Isa,
+        units: Range<usize>,
+        inputs: [&[T]; N],
+        output: &Parts<T>,
+        kernel: &K,
+    ) {
+        let [_, depth, inner] = self.shape;
         let mut input_columns = [[[T::ZERO; LANES]; SHORT]; N];
         let mut output_columns = [[T::ZERO; LANES]; SHORT];
-        for (start, count) in places {
-            let lines = (0..depth).map(|column| start + column * inner);
-            for (columns, input) in input_columns.iter_mut().zip(inputs) {
-                for (column, at) in columns.iter_mut().zip(lines.clone()) {
-                    column[..count].copy_from_slice(&input[at..at + count]);
+        for unit in units {
+            for (start, lane, count) in self.pieces(unit) {
+                for (columns, input) in input_columns.iter_mut().zip(inputs) {
+                    for (index, column) in columns[..depth].iter_mut().enumerate() {
+                        let from = &input[start + index * inner..][..count];
+                        column[lane..lane + count].copy_from_slice(from);
+                    }
                 }
             }
             let vectors = input_columns.each_ref().map(|columns| [&columns[..depth], &[]]);
             let target = [&mut output_columns[..depth], &mut []];
-            compute::<T, Abreast, K, N>(isa, kernel, 0..count, depth, vectors, target);
-            for (column, at) in output_columns.iter().zip(lines) {
-                line(at, count).copy_from_slice(&column[..count]);
+            compute::<T, Abreast, K, N>(isa, kernel, 0..LANES, depth, vectors, target);
+            for (start, lane, count) in self.pieces(unit) {
+                for (index, column) in output_columns[..depth].iter().enumerate() {
+                    // SAFETY: units do not overlap, and each is computed once.
+                    let to = unsafe { output.range(start + index * inner, count) };
+                    to.copy_from_slice(&column[lane..lane + count]);
+                }
             }
         }
-        return;
     }
-    let mut ends = Ends::new::<K>();
-    let (mut rows, mut result) = ([(); N].map(|()| vec![T::ZERO; depth]), vec![T::ZERO; depth]);
-    for first in places.flat_map(|(start, count)| start..start + count) {
-        for (row, input) in rows.iter_mut().zip(inputs) {
-            let elements = input[first..].iter().step_by(inner);
-            row.iter_mut().zip(elements).for_each(|(to, &from)| *to = from);
-        }
-        ends.compute_row(isa, 0, rows.each_ref().map(Vec::as_slice), &mut result, kernel);
-        for (column, &value) in result.iter().enumerate() {
-            line(first + column * inner, 1)[0] = value;
+
+    /// One by one, from copies without gaps.
+    fn compute_along<T: Float, K: Kernel<T, N>, const N: usize>(
+        &self,
+        isa: Isa,
+        units: Range<usize>,
+        inputs: [&[T]; N],
+        output: &Parts<T>,
+        kernel: &K,
+    ) {
+        let [_, depth, inner] = self.shape;
+        let mut ends = Ends::new::<K>();
+        let (mut rows, mut result) = ([(); N].map(|()| vec![T::ZERO; depth]), vec![T::ZERO; depth]);
+        let pieces = units.flat_map(|unit| self.pieces(unit));
+        for first in pieces.flat_map(|(start, _, count)| start..start + count) {
+            for (row, input) in rows.iter_mut().zip(inputs) {
+                let elements = input[first..].iter().step_by(inner);
+                row.iter_mut().zip(elements).for_each(|(to, &from)| *to = from);
+            }
+            ends.compute_row(isa, 0, rows.each_ref().map(Vec::as_slice), &mut result, kernel);
+            for (column, &value) in result.iter().enumerate() {
+                // SAFETY: units do not overlap, and each is computed once.
+                let to = unsafe { output.range(first + column * inner, 1) };
+                to[0] = value;
+            }
         }
     }
 }
