@@ -251,6 +251,8 @@ def test_the_roofline_has_operations_and_models_at_their_places():
     assert small[1] == case.load("resnet18_train").parts[0].flop / 0.2
     assert large[0] > 3 * small[0]
     assert roofline.roof(measured()[1:], 2) is None
+    large = timed("bandwidth", ("torch", 8, 2.0), ("flowrs", 7, 5.0), peaks={2: [3e11]})
+    assert roofline.roof([large], 2) is None and roofline.tracks([large], 2) == []
 
 
 def test_the_picture_is_svg_with_a_number_for_every_label():

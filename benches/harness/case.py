@@ -87,6 +87,7 @@ class Case:
         ops: the operations of a case of kind "ops".
         part: the one operation that is measured, in a part of such a case.
         models: the cases whose models (and first variants) a case of kind "memory" trains.
+        is_drawn: whether it is part of the roofline.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Case:
     ops: tuple[Operation, ...] = ()
     part: Operation | None = None
     models: tuple[str, ...] = ()
+    is_drawn: bool = True
 
     @cached_property
     def placed(self) -> tuple[Placed, ...]:

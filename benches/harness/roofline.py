@@ -66,6 +66,7 @@ def roof(outcomes: list[Outcome], threads: int) -> Roof | None:
     copies = [
         part.part.bytes / median(series.seconds)
         for outcome in outcomes
+        if outcome.case.is_drawn
         for number, part in enumerate(outcome.case.parts)
         if part.part is not None and part.part.kind == "copy"
         for series in outcome.believed
@@ -81,6 +82,8 @@ def tracks(outcomes: list[Outcome], threads: int) -> list[Track]:
     """
     found = []
     for outcome in outcomes:
+        if not outcome.case.is_drawn:
+            continue
         if len({variant.dtype for variant in outcome.case.variants}) > 1:
             continue
         points = []
