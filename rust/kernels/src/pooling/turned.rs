@@ -92,8 +92,13 @@ impl Turned {
         };
         parallel.for_each(groups * parts, &|index| {
             let (group, part) = (index / parts, index % parts);
-            let planes = self.planes * group / groups..self.planes * (group + 1) / groups;
-            task(planes, length * part / parts..length * (part + 1) / parts);
+            // Whole vectors, as far as there are: other numbers of lanes take half as long again.
+            let vectors = self.planes.div_ceil(FEW_LANES);
+            let boundary = |group: usize| (vectors * group / groups * FEW_LANES).min(self.planes);
+            task(
+                boundary(group)..boundary(group + 1),
+                length * part / parts..length * (part + 1) / parts,
+            );
         });
     }
 

@@ -90,7 +90,7 @@ impl Way for Along {
     }
 }
 
-/// Each lane has a row of its own, of at most [`SHORT`] elements.
+/// Each lane has a short row of its own.
 pub(crate) struct Abreast;
 
 impl Way for Abreast {
