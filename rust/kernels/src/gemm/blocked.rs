@@ -9,8 +9,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::cut::Cut;
-use super::epilogue::{Epilogue, finish};
+use super::cut::{Cut, GroupRows};
+use super::epilogue::{Epilogue, Finish, finish};
 use super::matrix::{Block, Matrix, MatrixMut};
 use super::microkernel::{Ahead, Tile, sizes};
 use super::pack::{Buffer, LINE, pack_columns, pack_steps};
@@ -122,6 +122,24 @@ struct Product<'a, T> {
     epilogue: Epilogue<'a, T>,
 }
 
+/// Some groups of rows: those of a task.
+struct Share<'a, T> {
+    groups: Range<usize>,
+    /// The first row and their number.
+    first: usize,
+    rows: usize,
+    each: GroupRows,
+    /// The rows of `a`, where they are packed.
+    packed: Option<&'a [T]>,
+}
+
+impl<'a, T> Share<'a, T> {
+    fn new(cut: &Cut, groups: Range<usize>, packed: Option<&'a [T]>) -> Self {
+        let ((first, rows), each) = (cut.rows(&groups), cut.group_rows(&groups));
+        Share { groups, first, rows, each, packed }
+    }
+}
+
 /// Rows of `a` in a block of the depth, as the kernels read them.
 struct Rows<T> {
     data: *const T,
@@ -154,23 +172,24 @@ struct Panel<T> {
 impl<T: Float> Product<'_, T> {
     fn task(&self, task: usize) {
         let (panels, groups) = self.cut.task(task);
-        let length = self.cut.packed_rows() * self.cut.k;
+        let cut = self.cut;
+        let length = cut.packed_rows() * cut.k;
         match self.packed_a {
-            None if self.cut.pack_a => OWN_ROWS.with_borrow_mut(|buffer| {
+            None if cut.pack_a => OWN_ROWS.with_borrow_mut(|buffer| {
                 let packed = buffer.take(groups.len() * length);
-                pack_groups(self.isa, self.cut, self.a, groups.clone(), packed);
-                self.panels(panels, groups, Some(packed));
+                pack_groups(self.isa, cut, self.a, groups.clone(), packed);
+                self.panels(panels, &Share::new(cut, groups, Some(packed)));
             }),
-            None => self.panels(panels, groups, None),
+            None => self.panels(panels, &Share::new(cut, groups, None)),
             Some(all) => {
                 let packed = &all[groups.start * length..groups.end * length];
-                self.panels(panels, groups, Some(packed));
+                self.panels(panels, &Share::new(cut, groups, Some(packed)));
             }
         }
     }
 
-    /// Computes groups of rows of some panels; `packed` are the rows, where they are packed.
-    fn panels(&self, panels: Range<usize>, groups: Range<usize>, packed: Option<&[T]>) {
+    /// Computes the rows of a task in some panels.
+    fn panels(&self, panels: Range<usize>, share: &Share<T>) {
         let blocks = self.cut.depth_blocks;
         let mut turns = panels.flat_map(|panel| (0..blocks).map(move |block| (panel, block)));
         let mut next = turns.next();
@@ -178,7 +197,7 @@ impl<T: Float> Product<'_, T> {
         PANEL.with_borrow_mut(|buffer| {
             while let Some(panel) = next {
                 next = turns.next();
-                self.panel(panel, next, (groups.clone(), packed), fetched, buffer);
+                self.panel(panel, next, share, fetched, buffer);
                 fetched = true;
             }
         });
@@ -190,7 +209,7 @@ impl<T: Float> Product<'_, T> {
         &self,
         (index, block): (usize, usize),
         next: Option<(usize, usize)>,
-        (groups, rows): (Range<usize>, Option<&[T]>),
+        share: &Share<T>,
         fetched: bool,
         buffer: &mut Buffer,
     ) {
@@ -206,30 +225,32 @@ impl<T: Float> Product<'_, T> {
         } else {
             (part.data().as_ptr(), part.row_stride())
         };
-        let a = self.rows(&groups, rows, (start, depth));
+        let a = self.rows(share, (start, depth));
         let beta = if block == 0 { self.beta } else { T::ONE };
         let is_last = block + 1 == cut.depth_blocks;
         let panel = Panel { column, columns, depth, a, b, b_step, beta, is_last };
-        self.tiles(&panel, groups, next, fetched);
+        self.tiles(&panel, share, next, fetched);
     }
 
     /// Computes a panel tile by tile.
     fn tiles(
         &self,
         panel: &Panel<T>,
-        groups: Range<usize>,
+        share: &Share<T>,
         next: Option<(usize, usize)>,
         fetched: bool,
     ) {
         let &Panel { column, columns, depth, ref a, .. } = panel;
         let cut = self.cut;
+        let least = share.each.least;
         let kernel = |rows| T::kernel(self.isa, rows, columns > cut.sizes.lanes, a.row == 1);
-        let (sizes, kernels) = (cut.group_sizes(), cut.group_sizes().map(kernel));
+        let kernels = [kernel(least), kernel((least + 1).min(cut.sizes.rows))];
+        let epilogue = if panel.is_last { self.epilogue } else { Epilogue::None };
+        let is_whole = columns == cut.width(columns);
         // Else a tile has too few steps to ask for all rows of the next one.
         let fetches = depth >= cut.sizes.rows;
-        let (mut row, all_rows) = cut.rows(&groups);
-        let mut coming =
-            next.map(|next| (self.tile(row, next.0), cut.places(self.b, next, groups.len())));
+        let (mut row, mut left) = (share.first, share.groups.len());
+        let mut coming = next.map(|next| (self.tile(row, next.0), cut.places(self.b, next, left)));
         let mut ahead = Ahead::new();
         let mut tile = Tile {
             a: a.data,
@@ -239,22 +260,26 @@ impl<T: Float> Product<'_, T> {
             stretch_count: 1,
             b: panel.b,
             b_step: panel.b_step,
-            c: self.block((row, all_rows), panel).pointer(),
+            c: self.block((row, share.rows), panel).pointer(),
             c_row: self.c_row,
             columns,
             fetched: fetched && fetches,
             ahead: &raw const ahead,
             alpha: self.alpha,
             beta: panel.beta,
+            finish: if is_whole {
+                epilogue.block(row, column, cut.n).in_registers(share.rows, columns)
+            } else {
+                Finish::None
+            },
         };
-        for group in groups.clone() {
-            let (_, rows) = cut.rows(&(group..group + 1));
-            let larger = usize::from(rows > sizes[0]);
+        for rows in share.each.clone() {
+            left -= 1;
             let below = tile.c.wrapping_add(rows * self.c_row);
             ahead.begin(depth);
             match &coming {
                 _ if !fetches => {}
-                _ if group + 1 < groups.end => ahead.add(sizes[1], below, self.c_row),
+                _ if left > 0 => ahead.add(least + 1, below, self.c_row),
                 Some((tile, _)) => ahead.add(cut.sizes.rows, *tile, self.c_row),
                 None => {}
             }
@@ -266,15 +291,16 @@ impl<T: Float> Product<'_, T> {
             // SAFETY: the kernel is one for `isa` and so many rows. `a` is a block of `rows` x `depth`,
             // or its packed copy; `b` has `depth` rows of a kernel's width, either in the packed copy
             // or inside the matrix since it has as many columns; `ahead` has `depth` places; `c` is in
-            // the block of all groups' rows.
-            unsafe { kernels[larger](&tile) };
-            if panel.is_last {
-                let epilogue = self.epilogue.block(row, column, cut.n);
+            // the block of all groups' rows, and `finish` is for all of that.
+            unsafe { kernels[rows - least](&tile) };
+            if !is_whole {
+                let epilogue = epilogue.block(row, column, cut.n);
                 finish(self.isa, &mut self.block((row, rows), panel), epilogue);
             }
             row += rows;
             tile.a = tile.a.wrapping_add(a.group(rows));
             tile.c = below;
+            tile.finish = tile.finish.below(rows);
             tile.fetched = fetches;
         }
     }
@@ -291,22 +317,16 @@ impl<T: Float> Product<'_, T> {
         self.c.pointer().wrapping_add(row * self.c_row + self.cut.columns(panel).0)
     }
 
-    /// Some groups of rows in a block of the depth.
-    fn rows(
-        &self,
-        groups: &Range<usize>,
-        packed: Option<&[T]>,
-        (start, depth): (usize, usize),
-    ) -> Rows<T> {
-        let (first, rows) = self.cut.rows(groups);
-        match packed {
+    /// The rows of a task in a block of the depth.
+    fn rows(&self, share: &Share<T>, (start, depth): (usize, usize)) -> Rows<T> {
+        match share.packed {
             Some(packed) => {
                 let step = self.cut.packed_rows();
                 let data = packed[start * step..].as_ptr();
                 Rows { data, row: 1, step, packed: Some(step * self.cut.k) }
             }
             None => {
-                let a = self.a.block(first, rows, start, depth);
+                let a = self.a.block(share.first, share.rows, start, depth);
                 let (data, row, step) = (a.data().as_ptr(), a.row_stride(), a.column_stride());
                 Rows { data, row, step, packed: None }
             }

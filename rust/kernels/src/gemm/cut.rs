@@ -126,9 +126,11 @@ impl Cut {
         (boundary(groups.start), boundary(groups.end) - boundary(groups.start))
     }
 
-    /// Rows of the smaller groups, and of the larger ones, which may be none.
-    pub(super) fn group_sizes(&self) -> [usize; 2] {
-        [self.m / self.row_groups, self.m.div_ceil(self.row_groups)]
+    /// The number of rows of each of some groups.
+    pub(super) fn group_rows(&self, groups: &Range<usize>) -> GroupRows {
+        let (least, larger) = (self.m / self.row_groups, self.m % self.row_groups);
+        let over = groups.start * larger % self.row_groups;
+        GroupRows { least, larger, over, groups: self.row_groups, left: groups.len() }
     }
 
     /// The room that each step of a packed group of rows has: steps begin at cache lines.
@@ -160,6 +162,30 @@ impl Cut {
     }
 }
 
+/// The number of rows of each of some groups, in order: a tile may be too short to divide for it.
+#[derive(Clone)]
+pub(super) struct GroupRows {
+    /// Rows of a smaller group.
+    pub(super) least: usize,
+    /// So many of all groups have a row more; `over` of them would be due one now.
+    larger: usize,
+    over: usize,
+    groups: usize,
+    left: usize,
+}
+
+impl Iterator for GroupRows {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        self.over += self.larger;
+        let is_larger = self.over >= self.groups;
+        self.over -= if is_larger { self.groups } else { 0 };
+        Some(self.least + usize::from(is_larger))
+    }
+}
+
 /// Whether tasks are rows of the result with all its columns, rather than columns with all its rows.
 ///
 /// Of a product with little depth, such as the gradient of a weight, the result is what takes most
@@ -173,9 +199,13 @@ fn cut_by_rows<T: Float>(
     a: Matrix<T>,
     b: Matrix<T>,
 ) -> bool {
+    /// Rows of a kernel, at least. With fewer the steps of a tile take too little time to hide where they
+    /// lie, and CPUs that have no wider vectors have second caches too small for the parts.
+    const MIN_ROWS: usize = 8;
     let [width, stride] = [WIDE * sizes.lanes, b.row_stride()].map(|count| count * size_of::<T>());
     let lines = width.div_ceil(LINE) + usize::from(!stride.is_multiple_of(LINE));
-    a.row_stride() == 1
+    sizes.rows >= MIN_ROWS
+        && a.row_stride() == 1
         && b.column_stride() == 1
         && b.rows() * lines <= cache_sets(stride) * CACHE_WAYS
         && row_groups >= ROW_TASKS

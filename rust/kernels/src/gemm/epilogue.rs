@@ -69,6 +69,56 @@ impl<'a, T: Float> Epilogue<'a, T> {
     }
 }
 
+/// What a kernel does to the sums of a tile, while they are in registers: the epilogue for a tile as wide
+/// as the kernel.
+#[derive(Clone, Copy)]
+pub(super) enum Finish<T> {
+    /// Nothing.
+    None,
+    /// Adds a vector of the row at `bias` to each row, and takes the greater of that and `floor`.
+    Bias { bias: *const T, floor: T },
+    /// Takes the greater of the element and 0.
+    Relu,
+    /// Puts 0 where an element is not positive of the rows that begin at `reference`, `stride` apart.
+    ReluMask { reference: *const T, stride: usize },
+}
+
+impl<T: Float> BlockEpilogue<'_, T> {
+    /// Nothing is done.
+    pub(crate) const NONE: Self = BlockEpilogue { epilogue: Epilogue::None, reference_stride: 0 };
+
+    /// The same for the kernels. What it points to can be read for `rows` x `columns` elements.
+    #[inline(always)]
+    pub(super) fn in_registers(self, rows: usize, columns: usize) -> Finish<T> {
+        match self.epilogue {
+            Epilogue::None => Finish::None,
+            Epilogue::Bias { bias, relu } => {
+                let floor = if relu { T::ZERO } else { T::LOWEST };
+                Finish::Bias { bias: bias[..columns].as_ptr(), floor }
+            }
+            Epilogue::Relu => Finish::Relu,
+            Epilogue::ReluMask { reference } => {
+                let stride = self.reference_stride;
+                let last = (rows - 1) * stride + columns;
+                Finish::ReluMask { reference: reference[..last].as_ptr(), stride }
+            }
+        }
+    }
+}
+
+impl<T> Finish<T> {
+    /// The same for the tile that begins so many rows below.
+    #[inline(always)]
+    pub(super) fn below(self, rows: usize) -> Self {
+        match self {
+            Finish::ReluMask { reference, stride } => {
+                Finish::ReluMask { reference: reference.wrapping_add(rows * stride), stride }
+            }
+            other => other,
+        }
+    }
+}
+
 /// Applies the epilogue to a finished block.
 pub(crate) fn finish<T: Float>(isa: Isa, c: &mut Block<T>, epilogue: BlockEpilogue<T>) {
     if !matches!(epilogue.epilogue, Epilogue::None) {

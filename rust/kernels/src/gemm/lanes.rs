@@ -51,8 +51,10 @@ pub trait Lanes<T>: Copy {
     unsafe fn plus(self, other: Self) -> Self;
     unsafe fn minus(self, other: Self) -> Self;
     unsafe fn times(self, factor: Self) -> Self;
-    /// The greater of each element and 0; NaN stays NaN.
-    unsafe fn relu(self) -> Self;
+    /// The greater of each element and that of `floor`; NaN stays NaN.
+    unsafe fn at_least(self, floor: Self) -> Self;
+    /// 0 where an element of `reference` is not positive.
+    unsafe fn where_positive(self, reference: Self) -> Self;
     /// `self + a * b`
     unsafe fn plus_product(self, a: Self, b: Self) -> Self;
 }
@@ -60,7 +62,7 @@ pub trait Lanes<T>: Copy {
 macro_rules! vectors {
     ($($vector:ident of $count:literal $type:ident:
        $splat:ident $load:ident $store:ident $plus:ident $minus:ident $times:ident $greater:ident
-       $multiply_add:ident;)*) => {$(
+       $multiply_add:ident $where_positive:ident;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$type> for $vector {
             const LANES: usize = $count;
@@ -91,10 +93,15 @@ macro_rules! vectors {
                 unsafe { $minus(self, other) }
             }
             #[inline(always)]
-            unsafe fn relu(self) -> Self {
+            unsafe fn at_least(self, floor: Self) -> Self {
                 // If one is NaN, or both are zeros, the instruction gives the second.
                 // SAFETY: the trait's contract.
-                unsafe { $greater($splat(0.0), self) }
+                unsafe { $greater(floor, self) }
+            }
+            #[inline(always)]
+            unsafe fn where_positive(self, reference: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $where_positive(self, reference) }
             }
             #[inline(always)]
             unsafe fn times(self, factor: Self) -> Self {
@@ -110,15 +117,42 @@ macro_rules! vectors {
     )*};
 }
 
+macro_rules! where_positive {
+    ($($name:ident $vector:ident, $feature:literal: $kept:expr;)*) => {$(
+        /// The elements of `values` where those of `reference` are positive, else 0.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $feature)]
+        #[inline]
+        fn $name(values: $vector, reference: $vector) -> $vector {
+            $kept(values, reference)
+        }
+    )*};
+}
+
+where_positive! {
+    positive_512_ps __m512, "avx512f": |values, reference| {
+        _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(reference, _mm512_setzero_ps()), values)
+    };
+    positive_512_pd __m512d, "avx512f": |values, reference| {
+        _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_GT_OQ>(reference, _mm512_setzero_pd()), values)
+    };
+    positive_256_ps __m256, "avx": |values, reference| {
+        _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(reference, _mm256_setzero_ps()), values)
+    };
+    positive_256_pd __m256d, "avx": |values, reference| {
+        _mm256_and_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(reference, _mm256_setzero_pd()), values)
+    };
+}
+
 vectors! {
     __m512 of 16 f32: _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps
-        _mm512_mul_ps _mm512_max_ps _mm512_fmadd_ps;
+        _mm512_mul_ps _mm512_max_ps _mm512_fmadd_ps positive_512_ps;
     __m512d of 8 f64: _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd
-        _mm512_mul_pd _mm512_max_pd _mm512_fmadd_pd;
+        _mm512_mul_pd _mm512_max_pd _mm512_fmadd_pd positive_512_pd;
     __m256 of 8 f32: _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps
-        _mm256_mul_ps _mm256_max_ps _mm256_fmadd_ps;
+        _mm256_mul_ps _mm256_max_ps _mm256_fmadd_ps positive_256_ps;
     __m256d of 4 f64: _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd
-        _mm256_mul_pd _mm256_max_pd _mm256_fmadd_pd;
+        _mm256_mul_pd _mm256_max_pd _mm256_fmadd_pd positive_256_pd;
 }
 
 /// A vector in plain Rust.
@@ -151,8 +185,14 @@ impl<T: crate::Float, const N: usize> Lanes<T> for Plain<T, N> {
         Plain(std::array::from_fn(|i| self.0[i] - other.0[i]))
     }
     #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        Plain(self.0.map(|element| if element < T::ZERO { T::ZERO } else { element }))
+    unsafe fn at_least(self, floor: Self) -> Self {
+        let greater = |i| if self.0[i] < floor.0[i] { floor.0[i] } else { self.0[i] };
+        Plain(std::array::from_fn(greater))
+    }
+    #[inline(always)]
+    unsafe fn where_positive(self, reference: Self) -> Self {
+        let kept = |i| if reference.0[i] > T::ZERO { self.0[i] } else { T::ZERO };
+        Plain(std::array::from_fn(kept))
     }
     #[inline(always)]
     unsafe fn times(self, factor: Self) -> Self {

@@ -4,6 +4,7 @@
 //! of `b` and one or two an element of `a` in all lanes. Rows of `a` are reached from one address for
 //! each `SPAN` of them.
 
+use super::epilogue::Finish;
 use super::lanes::{Lanes, Plain, in_register, prefetch};
 use super::pack::Transposer;
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +36,8 @@ pub struct Tile<T> {
     pub(super) ahead: *const Ahead<T>,
     pub(super) alpha: T,
     pub(super) beta: T,
+    /// Done last, where the tile is as wide as the kernel.
+    pub(super) finish: Finish<T>,
 }
 
 /// The most walks along places during a stretch.
@@ -101,7 +104,8 @@ const STEPS_AHEAD: usize = 8;
 /// kernel's rows `r`, each stretch `s`, each step `p < depth`, and each column `j`: `a + stretches[s] + r * a_row + p * a_step` and
 /// `b + (s * depth + p) * b_step + j` can be read for every `j` of the kernel's full width, and
 /// `c + r * c_row + j` can be read and written by this call alone for every `j < columns`;
-/// `columns` is at most the width.
+/// `columns` is at most the width, and if it is less, there is nothing to `finish`; what that points to
+/// can be read for every row and the whole width.
 pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
 
 /// Rows of `a` that are read from one address.
@@ -331,48 +335,74 @@ where
             }
         }
         let alpha = V::splat(tile.alpha);
-        let whole = tile.columns == NV * V::LANES;
-        if whole && tile.alpha == T::ONE && tile.beta == T::ZERO {
-            each_row!(row < MR => {
-                for (v, sum) in sums[row].into_iter().enumerate() {
-                    sum.store(tile.c.add(row * tile.c_row + v * V::LANES));
-                }
-            });
-        } else if whole {
-            each_row!(row < MR => {
-                update(&sums[row], tile.c.add(row * tile.c_row), alpha, tile.beta);
-            });
-        } else {
+        if tile.columns < NV * V::LANES {
             // A narrower last tile goes through `edge`, which has room for the full width.
             let mut edge = [T::ZERO; MAX_WIDTH];
             each_row!(row < MR => {
                 let c = tile.c.add(row * tile.c_row);
                 std::ptr::copy_nonoverlapping(c, edge.as_mut_ptr(), tile.columns);
-                update(&sums[row], edge.as_mut_ptr(), alpha, tile.beta);
+                for (v, sum) in sums[row].into_iter().enumerate() {
+                    let edge = edge.as_mut_ptr().add(v * V::LANES);
+                    updated(sum, edge, alpha, tile.beta).store(edge);
+                }
                 std::ptr::copy_nonoverlapping(edge.as_ptr(), c, tile.columns);
+            });
+            return;
+        }
+        let at = |row: usize, v: usize| tile.c.add(row * tile.c_row + v * V::LANES);
+        if tile.alpha != T::ONE || tile.beta != T::ZERO {
+            each_row!(row < MR => {
+                for (v, sum) in sums[row].iter_mut().enumerate() {
+                    *sum = updated(*sum, at(row, v), alpha, tile.beta);
+                }
+            });
+        }
+        // Not a `match`: most often there is nothing to do, and that comes first.
+        if let Finish::None = tile.finish {
+            each_row!(row < MR => {
+                for (v, sum) in sums[row].into_iter().enumerate() {
+                    sum.store(at(row, v));
+                }
+            });
+        } else if let Finish::Bias { bias, floor } = tile.finish {
+            let bias: [V; NV] = std::array::from_fn(|v| V::load(bias.add(v * V::LANES)));
+            let floor = V::splat(floor);
+            each_row!(row < MR => {
+                for (v, sum) in sums[row].into_iter().enumerate() {
+                    sum.plus(bias[v]).at_least(floor).store(at(row, v));
+                }
+            });
+        } else if let Finish::ReluMask { reference, stride } = tile.finish {
+            each_row!(row < MR => {
+                for (v, sum) in sums[row].into_iter().enumerate() {
+                    let reference = V::load(reference.add(row * stride + v * V::LANES));
+                    sum.where_positive(reference).store(at(row, v));
+                }
+            });
+        } else {
+            each_row!(row < MR => {
+                for (v, sum) in sums[row].into_iter().enumerate() {
+                    sum.at_least(V::splat(T::ZERO)).store(at(row, v));
+                }
             });
         }
     }
 }
 
-/// `c = alpha * sums + beta * c`; with a `beta` of 0 `c` is not read.
+/// `alpha * sum + beta * c`; with a `beta` of 0 `c` is not read.
 ///
 /// # Safety
-/// The vectors' instructions may be used, and `c` can be read and written for their whole width.
+/// The vectors' instructions may be used, and `c` can be read for a vector.
 #[inline(always)]
-unsafe fn update<T: Float, V: Lanes<T>>(sums: &[V], c: *mut T, alpha: V, beta: T) {
-    for (v, &sums) in sums.iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let c = c.add(v * V::LANES);
-            let value = if beta == T::ZERO {
-                sums.times(alpha)
-            } else if beta == T::ONE {
-                V::load(c).plus_product(sums, alpha)
-            } else {
-                sums.times(alpha).plus_product(V::load(c), V::splat(beta))
-            };
-            value.store(c);
+unsafe fn updated<T: Float, V: Lanes<T>>(sum: V, c: *const T, alpha: V, beta: T) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if beta == T::ZERO {
+            sum.times(alpha)
+        } else if beta == T::ONE {
+            V::load(c).plus_product(sum, alpha)
+        } else {
+            sum.times(alpha).plus_product(V::load(c), V::splat(beta))
         }
     }
 }

@@ -19,7 +19,7 @@ mod windows;
 use crate::parallel::Parts;
 use crate::{ElementType, Float, Isa, Parallel};
 
-pub(crate) use epilogue::{add, finish};
+pub(crate) use epilogue::{BlockEpilogue, add, finish};
 pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
 pub(crate) use matrix::Block;
 pub(crate) use pack::{Buffer, LINE, transpose, transpose_square, transpose_to};

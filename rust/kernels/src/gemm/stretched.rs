@@ -1,6 +1,7 @@
 //! Tiles of a product whose left operand lies in stretches at any distance from one another: the
 //! windows of a convolution, read where they are.
 
+use super::epilogue::{BlockEpilogue, Finish, finish};
 use super::matrix::{Block, Matrix};
 use super::microkernel::{Ahead, Tile, WIDE, sizes};
 use super::pack::pack_columns;
@@ -97,8 +98,8 @@ impl Panels {
     }
 }
 
-/// `c = left * panel`, or `c += left * panel`; `panel` holds one packed row for each column of
-/// `left`. Rows are computed in nearly equal groups of at most as many as a tile has.
+/// `c = epilogue(left * panel)`, or `c = epilogue(c + left * panel)`; `panel` holds one packed row for each
+/// column of `left`. Rows are computed in nearly equal groups of at most as many as a tile has.
 ///
 /// # Panics
 /// If the operands are too short.
@@ -109,6 +110,7 @@ pub(crate) fn multiply<T: Float>(
     panel: &[T],
     accumulate: bool,
     c: &mut Block<T>,
+    epilogue: BlockEpilogue<T>,
 ) {
     let Left { data, row, step, stretches } = left;
     let (rows, columns) = (c.rows(), c.columns());
@@ -121,6 +123,7 @@ pub(crate) fn multiply<T: Float>(
     let (least, larger) = (rows / groups, rows % groups);
     let kernel = |rows| T::kernel(isa, rows, columns > panels.lanes, row == 1);
     let kernels = [kernel(least), if larger > 0 { kernel(least + 1) } else { kernel(least) }];
+    let is_whole = columns == width;
     let mut ahead = Ahead::new();
     ahead.begin(depth);
     ahead.fill(panel.as_ptr());
@@ -140,15 +143,20 @@ pub(crate) fn multiply<T: Float>(
         ahead: &ahead,
         alpha: T::ONE,
         beta: if accumulate { T::ONE } else { T::ZERO },
+        finish: if is_whole { epilogue.in_registers(rows, columns) } else { Finish::None },
     };
     for group in 0..groups {
         let more = usize::from(group < larger);
         // SAFETY: the kernels are ones for `isa`; `a` and `b` can be read as far as was checked
         // above, since `stretches` has the offsets it counts; `c` is the caller's alone, and the
-        // groups have all of its rows together.
+        // groups have all of its rows together; `finish` is for all of them.
         unsafe { kernels[more](&tile) };
         tile.a = tile.a.wrapping_add((least + more) * row);
         tile.c = tile.c.wrapping_add((least + more) * tile.c_row);
+        tile.finish = tile.finish.below(least + more);
+    }
+    if !is_whole {
+        finish(isa, c, epilogue);
     }
 }
 

@@ -220,7 +220,7 @@ impl<T: Float> Row<'_, T> {
                 let mut sums = bias;
                 window.add(x, &mut sums);
                 for (m, sum) in sums.into_iter().enumerate() {
-                    let sum = if self.relu { sum.relu() } else { sum };
+                    let sum = if self.relu { sum.at_least(V::splat(T::ZERO)) } else { sum };
                     sum.store(y.add(m * V::LANES));
                 }
                 x = x.wrapping_add(run.advance);

@@ -12,8 +12,8 @@ use super::phases::Phase;
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
 use crate::gemm::{
-    Block, Buffer, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply, multiply_by_dots,
-    suits_dots, transpose, transpose_to,
+    Block, BlockEpilogue, Buffer, Epilogue, Left, Matrix, Panels, Stretches, finish, multiply,
+    multiply_by_dots, suits_dots, transpose, transpose_to,
 };
 use crate::parallel::{Parts, for_each_chunk};
 use crate::shape::Sizes;
@@ -537,14 +537,13 @@ impl<T: Float> Panel<'_, T> {
         for (index, stretches) in self.depth.0.iter().enumerate() {
             let (steps, width) = (stretches.columns(), self.panels.width(self.columns));
             let (these, rest) = panel.split_at(steps * width);
-            let is_last = index + 1 == self.depth.0.len();
+            let epilogue = if index + 1 == self.depth.0.len() {
+                epilogue.block(0, place.channel, shape.output_channels)
+            } else {
+                BlockEpilogue::NONE
+            };
             let each = |multiply: &dyn Fn(Left<T>, &mut Block<T>)| {
-                self.for_each_row(shape, part, input, place, stretches, |left, c| {
-                    multiply(left, c);
-                    if is_last {
-                        finish(isa, c, epilogue.block(0, place.channel, shape.output_channels));
-                    }
-                });
+                self.for_each_row(shape, part, input, place, stretches, multiply);
             };
             if suits_dots(self.columns, stretches) {
                 COLUMNS.with_borrow_mut(|columns| {
@@ -552,10 +551,13 @@ impl<T: Float> Panel<'_, T> {
                     let weight = Matrix::new(these, steps, self.columns, width, 1);
                     transpose(isa, weight, steps, columns);
                     let weight = Matrix::row_major(columns, self.columns, steps);
-                    each(&|left, c| multiply_by_dots(isa, left, weight, index > 0, c));
+                    each(&|left, c| {
+                        multiply_by_dots(isa, left, weight, index > 0, c);
+                        finish(isa, c, epilogue);
+                    });
                 });
             } else {
-                each(&|left, c| multiply(isa, self.panels, left, these, index > 0, c));
+                each(&|left, c| multiply(isa, self.panels, left, these, index > 0, c, epilogue));
             }
             panel = rest;
         }

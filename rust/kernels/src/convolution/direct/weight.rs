@@ -5,7 +5,7 @@ use super::super::ends::{Gradient, Source};
 use super::super::units::{TASKS, for_each_unit};
 use super::block::{Blocks, Input, Part};
 use super::{ALIGNMENT, MAX_PIXELS, flat, stretches};
-use crate::gemm::{Block, Left, Matrix, Panels, Stretches, multiply};
+use crate::gemm::{Block, BlockEpilogue, Left, Matrix, Panels, Stretches, multiply};
 use crate::parallel::{Parts, for_each_chunk};
 use crate::permute::copy_strided;
 use crate::shape::Sizes;
@@ -142,7 +142,15 @@ pub(in super::super) fn weight_gradient<T: Float>(
                 // SAFETY: units have different parts, groups, panels or stretches, and each is run
                 // once; the stretches of a unit are computed one after another.
                 let mut c = unsafe { Block::new(&parts, outputs, rows, (column, columns)) };
-                multiply(isa, cut.panels, left, panel, block > blocks.start, &mut c);
+                multiply(
+                    isa,
+                    cut.panels,
+                    left,
+                    panel,
+                    block > blocks.start,
+                    &mut c,
+                    BlockEpilogue::NONE,
+                );
             }
         }
     };

@@ -13,7 +13,7 @@ use super::direct::{Blocks, Input, Order, Part};
 use super::ends::{Output, Source, Target};
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
-use crate::gemm::{Block, Left, Panels, Stretches, multiply};
+use crate::gemm::{Block, BlockEpilogue, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
@@ -314,7 +314,7 @@ fn forward<T: Float, const SIDE: usize>(
                 let place = (index * stride, columns);
                 // SAFETY: the products are this task's, and computed one after another.
                 let mut c = unsafe { Block::new(&parts, width, (0, tiles), place) };
-                multiply(isa, cut.panels, left, panel, false, &mut c);
+                multiply(isa, cut.panels, left, panel, false, &mut c, BlockEpilogue::NONE);
             }
             let products = (&*products, stride, width);
             let channels = (channel, columns);

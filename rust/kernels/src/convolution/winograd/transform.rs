@@ -311,7 +311,7 @@ unsafe fn transform_square<T: Float, V: Lanes<T>, K: Transform>(
                     if K::CUT_TO {
                         element = element.plus(bias);
                         if call.relu {
-                            element = element.relu();
+                            element = element.at_least(V::splat(T::ZERO));
                         }
                     }
                     element.store(target.add(column * to[1]));

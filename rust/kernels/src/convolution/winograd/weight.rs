@@ -9,7 +9,7 @@ use super::super::units::{TASKS, for_each_unit};
 use super::tiles::Tiles;
 use super::transform::{Finish, Kind, Strip, transform};
 use super::{ALIGNMENT, in_cache, large};
-use crate::gemm::{Block, Left, Panels, Stretches, multiply};
+use crate::gemm::{Block, BlockEpilogue, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
@@ -211,7 +211,7 @@ impl<const SIDE: usize> Cut<SIDE> {
             let (rows, columns) = ((self.first_row(index), inputs), (start + column, columns));
             // SAFETY: the blocks are computed one after another, and the caller promises the rest.
             let mut c = unsafe { Block::new(sums, outputs, rows, columns) };
-            multiply(isa, self.panels, left, gradients, accumulate, &mut c);
+            multiply(isa, self.panels, left, gradients, accumulate, &mut c, BlockEpilogue::NONE);
         }
     }
 

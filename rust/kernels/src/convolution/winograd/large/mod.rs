@@ -11,7 +11,7 @@ use super::super::units::{TASKS, for_each_unit};
 use super::tiles::Tiles;
 use super::transform::Finish;
 use super::{ALIGNMENT, in_cache};
-use crate::gemm::{Block, Left, Panels, Stretches, multiply};
+use crate::gemm::{Block, BlockEpilogue, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
@@ -275,7 +275,16 @@ impl<const SIDE: usize> Cut<SIDE> {
                     let columns = (place * products_length + index * stride, columns);
                     // SAFETY: the products are borrowed, and computed one after another.
                     let mut c = unsafe { Block::new(&products, width, (0, tiles), columns) };
-                    multiply(isa, self.panels, left, weight, channels.start > 0, &mut c);
+                    let accumulate = channels.start > 0;
+                    multiply(
+                        isa,
+                        self.panels,
+                        left,
+                        weight,
+                        accumulate,
+                        &mut c,
+                        BlockEpilogue::NONE,
+                    );
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::super::tiles::Tiles;
 use super::super::transform::{Finish, Kind, Strip, transform};
 use super::super::{ALIGNMENT, in_cache};
 use super::{UNITS, Vectors, weight_frequency};
-use crate::gemm::{Block, Left, Panels, Stretches, multiply};
+use crate::gemm::{Block, BlockEpilogue, Left, Panels, Stretches, multiply};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
@@ -139,7 +139,7 @@ impl<const SIDE: usize> Cut<SIDE> {
             let columns = (index * weight_frequency(width), columns);
             // SAFETY: the sums are borrowed, and computed one after another.
             let mut c = unsafe { Block::new(&sums, width, (0, depth), columns) };
-            multiply(isa, self.panels, left, gradients, false, &mut c);
+            multiply(isa, self.panels, left, gradients, false, &mut c, BlockEpilogue::NONE);
         }
     }
 
