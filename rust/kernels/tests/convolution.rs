@@ -86,7 +86,7 @@ fn cases() -> impl Strategy<Value = Case> {
     ];
     let batch = prop_oneof![1 => Just(0usize), 30 => 1usize..4];
     let options = (any::<bool>(), any::<bool>(), any::<u64>());
-    (batch, channels(), axes, layouts(), options).prop_map(
+    let any = (batch, channels(), axes, layouts(), options).prop_map(
         |(batch, channels, (a, b, c), layouts, (bias, relu, seed))| {
             let axes = [a, b, c];
             let shape = shape(
@@ -99,6 +99,21 @@ fn cases() -> impl Strategy<Value = Case> {
                 axes.map(|axis| axis.4),
                 layouts[0],
             );
+            let [input_layout, output_layout, weight_layout] = layouts;
+            let shape = ConvolutionShape { input_layout, output_layout, weight_layout, ..shape };
+            Case { shape, bias, relu, seed }
+        },
+    );
+    prop_oneof![9 => any, 1 => pointwise_cases()]
+}
+
+/// Kernels of one pixel on so many images that each is a product by itself, also where channels come first.
+fn pointwise_cases() -> impl Strategy<Value = Case> {
+    let size = prop_oneof![Just([1usize, 4, 8]), Just([1, 16, 17]), Just([2, 4, 4])];
+    (7usize..12, channels(), size, layouts(), any::<(bool, bool, u64)>()).prop_map(
+        |(batch, channels, size, layouts, (bias, relu, seed))| {
+            let (one, none) = ([1; 3], [[0; 2]; 3]);
+            let shape = shape(batch, channels, size, one, one, one, none, layouts[0]);
             let [input_layout, output_layout, weight_layout] = layouts;
             let shape = ConvolutionShape { input_layout, output_layout, weight_layout, ..shape };
             Case { shape, bias, relu, seed }

@@ -258,6 +258,17 @@ fn choose(
     with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape, wanted, limit)))
 }
 
+/// Whether a pass is best done as a product with the images as they are, none of them turned.
+fn is_product_as_is(
+    dtype: DType,
+    settings: Settings,
+    pass: Pass,
+    shape: &ConvolutionShape,
+) -> bool {
+    shape.is_pointwise()
+        && choose(dtype, settings, pass, shape).is_ok_and(|best| best == Algorithm::Im2col)
+}
+
 /// The name under which plans show an algorithm.
 fn named(algorithm: Algorithm) -> &'static str {
     match algorithm {
@@ -322,6 +333,18 @@ impl Op for Convolution {
         wanted[0] = last;
         let op = Arc::new(Self { geometry, fused: self.fused, pool: None });
         Some(ChannelsLast { op, inputs: wanted, outputs: vec![true] })
+    }
+
+    fn pays_channels_last(
+        &self,
+        inputs: &[&TensorType],
+        there: &[bool],
+        settings: Settings,
+    ) -> bool {
+        let Ok(shape) = self.geometry.shape(&inputs[0].shape, &inputs[1].shape) else {
+            return false;
+        };
+        there[0] || !is_product_as_is(inputs[0].dtype, settings, Pass::Forward, &shape)
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
@@ -414,12 +437,18 @@ impl Op for ConvolutionInputGradient {
     }
 
     /// Where windows leave gaps, im2col may be the faster one, and takes the order that the user has.
-    fn pays_channels_last(&self, inputs: &[&TensorType], settings: Settings) -> bool {
+    fn pays_channels_last(
+        &self,
+        inputs: &[&TensorType],
+        there: &[bool],
+        settings: Settings,
+    ) -> bool {
         let Ok(mut shape) = self.geometry.shape(&self.input, &inputs[1].shape) else {
             return false;
         };
         if shape.stride == [1; 3] {
-            return true;
+            let (dtype, pass) = (inputs[0].dtype, Pass::InputGradient);
+            return there[0] || !is_product_as_is(dtype, settings, pass, &shape);
         }
         let last = Layout::ChannelsLast;
         (shape.input_layout, shape.output_layout, shape.weight_layout) = (last, last, last);

@@ -100,9 +100,15 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
-    /// Whether that form, if there is one, is the better one under the settings.
-    fn pays_channels_last(&self, inputs: &[&TensorType], settings: Settings) -> bool {
-        let _ = (inputs, settings);
+    /// Whether that form, if there is one, is the better one under the settings, where the inputs are
+    /// `there` with channels last or not.
+    fn pays_channels_last(
+        &self,
+        inputs: &[&TensorType],
+        there: &[bool],
+        settings: Settings,
+    ) -> bool {
+        let _ = (inputs, there, settings);
         true
     }
 

@@ -49,7 +49,7 @@ impl Rewrite {
     fn node(&mut self, graph: &Graph, node: &Node) -> Result<(), Error> {
         let types: Vec<&TensorType> = node.inputs.iter().map(|id| graph.ty(*id)).collect();
         let there: Vec<bool> = node.inputs.iter().map(|id| self.is_last(*id)).collect();
-        let op = node.op().filter(|op| op.pays_channels_last(&types, self.settings));
+        let op = node.op().filter(|op| op.pays_channels_last(&types, &there, self.settings));
         let changed = op.and_then(|op| op.channels_last(&types, &there));
         let kind = match &changed {
             Some(ChannelsLast { op, .. }) => NodeKind::Op(op.clone()),

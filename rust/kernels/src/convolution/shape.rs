@@ -89,6 +89,12 @@ impl ConvolutionShape {
         Ok(shape)
     }
 
+    /// Whether each pixel of the output is made of the same pixel of the input alone.
+    pub fn is_pointwise(&self) -> bool {
+        let (kernel, stride, padding) = (self.kernel, self.stride, self.padding_before);
+        kernel == [1; 3] && stride == [1; 3] && padding == [0; 3] && self.output == self.input
+    }
+
     /// The one layout of input and output, if they have the same.
     pub(crate) fn common_layout(&self) -> Option<Layout> {
         (self.input_layout == self.output_layout).then_some(self.input_layout)

@@ -41,8 +41,29 @@ pub(super) fn cost(pass: Pass, shape: &ConvolutionShape) -> f64 {
             let pixels = shape.output_pixels().max(1) as f64;
             1.0 + 35.0 / shape.group_outputs() as f64 + 10.0 / pixels
         }
+        // Nothing is copied, and nothing turned.
+        _ if by_images(shape) => 0.9,
         _ => 1.6,
     }
+}
+
+/// Whether the windows are the input itself: nothing needs to be copied.
+fn in_place(shape: &ConvolutionShape) -> bool {
+    let pixels = shape.output_pixels();
+    // With channels first a block must lie in one image to be read in place; for small images of odd
+    // sizes the copy costs less than products of odd widths.
+    shape.is_pointwise()
+        && (shape.input_layout == Layout::ChannelsLast
+            || pixels.is_multiple_of(PIXELS)
+            || pixels >= 256)
+}
+
+/// Whether units are whole images, or channels of those, that products are written to at once.
+fn by_images(shape: &ConvolutionShape) -> bool {
+    /// Images that are enough for all threads.
+    const ENOUGH: usize = TASKS / 2;
+    let first = shape.common_layout() == Some(Layout::ChannelsFirst);
+    first && in_place(shape) && shape.output_pixels() > 0 && shape.batch >= ENOUGH
 }
 
 /// The length of the working memory that a pass needs.
@@ -132,8 +153,10 @@ fn longest(parts: usize, length: usize) -> usize {
 
 /// How a forward pass is cut: into (block of pixels, group, part of its output channels).
 struct ForwardCut {
-    /// The windows are the input itself: nothing needs to be copied.
-    direct: bool,
+    /// See [`in_place`].
+    in_place: bool,
+    /// See [`by_images`].
+    by_images: bool,
     /// Blocks do not cross multiples of this number of pixels.
     segment: usize,
     segments: usize,
@@ -146,30 +169,25 @@ struct ForwardCut {
 impl ForwardCut {
     fn new<T>(shape: &ConvolutionShape) -> ForwardCut {
         let pixels = shape.output_pixels();
-        let pointwise = shape.kernel == [1; 3]
-            && shape.stride == [1; 3]
-            && shape.padding_before == [0; 3]
-            && shape.output == shape.input;
-        // With channels first a block must lie in one image to be read in place; for small images
-        // of odd sizes the copy costs less than products of odd widths.
-        let direct = pointwise
-            && (shape.input_layout == Layout::ChannelsLast
-                || pixels.is_multiple_of(PIXELS)
-                || pixels >= 256);
-        let by_image = direct && shape.input_layout == Layout::ChannelsFirst;
+        let (in_place, by_images) = (in_place(shape), by_images(shape));
+        let in_image = in_place && shape.input_layout == Layout::ChannelsFirst;
         let (segment, segments) =
-            if by_image { (pixels, shape.batch) } else { (pixels * shape.batch, 1) };
+            if in_image { (pixels, shape.batch) } else { (pixels * shape.batch, 1) };
         let depth_blocks = shape.depth().div_ceil(DEPTH);
         let per_pixel = longest(depth_blocks, shape.depth()) + shape.group_outputs();
         let fitting = BLOCK_BYTES / size_of::<T>() / per_pixel;
         let even = (pixels * shape.batch).div_ceil(TASKS).max(2 * PIXELS);
-        let block = fitting.min(even).clamp(PIXELS, MAX_PIXELS) / PIXELS * PIXELS;
+        let block = match by_images {
+            true => pixels,
+            false => fitting.min(even).clamp(PIXELS, MAX_PIXELS) / PIXELS * PIXELS,
+        };
         let blocks_per_segment = segment.div_ceil(block);
         let units = (segments * blocks_per_segment * shape.groups).max(1);
         let channel_parts =
             TASKS.div_ceil(units).min(shape.group_outputs().div_ceil(CHANNELS)).max(1);
         ForwardCut {
-            direct,
+            in_place,
+            by_images,
             segment,
             segments,
             block,
@@ -207,7 +225,8 @@ impl ForwardCut {
             }
         };
         let whole_rows = shape.input_layout == Layout::ChannelsLast && self.owns_rows(shape);
-        (if self.direct { 0 } else { matrix }, if whole_rows { 0 } else { product })
+        let writes_output = self.by_images || whole_rows;
+        (if self.in_place { 0 } else { matrix }, if writes_output { 0 } else { product })
     }
 
     /// Units have all output channels of their pixels.
@@ -246,8 +265,19 @@ fn forward<T: Float>(
         let bias = bias.map(|bias| &bias[first..first + channels.len()]);
         let block = ForwardBlock { isa, shape, cut: &cut, pixels, group, channels };
         match shape.input_layout {
+            Layout::ChannelsFirst if cut.by_images => {
+                let (start, pixels) = (block.pixels.start, block.pixels.len());
+                let start = start * shape.output_channels + first * pixels;
+                // SAFETY: units have different images or channels, and each is run once.
+                let rows = unsafe { output.range(start, block.channels.len() * pixels) };
+                block.channels_first(input, weight, matrix, rows, pixels);
+                for (channel, row) in rows.chunks_exact_mut(pixels).enumerate() {
+                    add_bias(isa, bias.map(|bias| bias[channel]), relu, row);
+                }
+            }
             Layout::ChannelsFirst => {
-                block.channels_first(input, weight, matrix, product);
+                let stride = row_stride(block.pixels.len());
+                block.channels_first(input, weight, matrix, product, stride);
                 block.finish(product, bias, relu, &output);
             }
             Layout::ChannelsLast if cut.owns_rows(shape) => {
@@ -294,7 +324,7 @@ impl ForwardBlock<'_> {
         let patch =
             Patch { shape, group: self.group, pixels: self.pixels.clone(), depth: depth.clone() };
         let (rows, columns) = patch.size();
-        if !self.cut.direct {
+        if !self.cut.in_place {
             copy_patch(self.isa, &patch, input, memory);
             return Matrix::new(memory, rows, columns, row_stride(columns), 1);
         }
@@ -319,6 +349,7 @@ impl ForwardBlock<'_> {
         weight: &[T],
         memory: &mut [T],
         result: &mut [T],
+        result_stride: usize,
     ) {
         let (shape, pixels) = (self.shape, self.pixels.len());
         let first = self.group * shape.group_outputs() + self.channels.start;
@@ -327,7 +358,7 @@ impl ForwardBlock<'_> {
             let a = &weight[first * shape.depth() + depth.start..];
             let a = Matrix::new(a, self.channels.len(), depth.len(), shape.depth(), 1);
             let b = self.windows(depth, input, memory);
-            let c = MatrixMut::new(result, self.channels.len(), pixels, row_stride(pixels), 1);
+            let c = MatrixMut::new(result, self.channels.len(), pixels, result_stride, 1);
             product(self.isa, a, b, block > 0, c, Epilogue::None);
         }
     }
@@ -367,7 +398,7 @@ impl ForwardBlock<'_> {
         let (shape, pixels) = (self.shape, self.shape.output_pixels());
         let stride = row_stride(self.pixels.len());
         for (index, channel) in self.channels.clone().enumerate() {
-            let bias = bias.map_or(T::ZERO, |bias| bias[index]);
+            let bias = bias.map(|bias| bias[index]);
             let channel = self.group * shape.group_outputs() + channel;
             let mut pixel = self.pixels.start;
             while pixel < self.pixels.end {
@@ -377,7 +408,8 @@ impl ForwardBlock<'_> {
                 // SAFETY: units have different pixels or channels.
                 let target = unsafe { output.range(start, length) };
                 let from = index * stride + pixel - self.pixels.start;
-                biased_copy(self.isa, &product[from..from + length], bias, relu, target);
+                target.copy_from_slice(&product[from..from + length]);
+                add_bias(self.isa, bias, relu, target);
                 pixel += length;
             }
         }
@@ -385,16 +417,14 @@ impl ForwardBlock<'_> {
 }
 
 per_isa! {
-    /// `target = relu(source + bias)`
-    fn biased_copy<I, T: Float>(source: &[T], bias: T, relu: bool, target: &mut [T]) {
-        let values = target.iter_mut().zip(source);
+    /// `values = relu(values + bias)`
+    fn add_bias<I, T: Float>(bias: Option<T>, relu: bool, values: &mut [T]) {
+        if let Some(bias) = bias {
+            values.iter_mut().for_each(|value| *value += bias);
+        }
         if relu {
-            values.for_each(|(y, &x)| {
-                let value = x + bias;
-                *y = if value < T::ZERO { T::ZERO } else { value };
-            });
-        } else {
-            values.for_each(|(y, &x)| *y = x + bias);
+            let zero = T::ZERO;
+            values.iter_mut().for_each(|value| *value = if *value < zero { zero } else { *value });
         }
     }
 }
