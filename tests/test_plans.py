@@ -56,6 +56,25 @@ def test_a_plan_names_the_steps_the_algorithms_and_the_fusions():
     assert "relu into convolution: conv2-activation\n" in text
 
 
+@pytest.mark.skipif(ISAS[-1] == "amx", reason="splitting may pay more than it costs to turn")
+@pytest.mark.parametrize("follows", ["nothing", "relu", "convolution"])
+def test_a_kernel_of_one_pixel_turns_images_only_beside_others_that_are(follows):
+    @flow.global_function(type="predict")
+    def job(images: tp.Numpy.Placeholder((16, 64, 8, 8))) -> tp.Numpy:
+        x = flow.layers.conv2d(images, 32, 1, padding="VALID", name="one")
+        if follows == "relu":
+            x = flow.nn.relu(x)
+        if follows == "convolution":
+            x = flow.layers.conv2d(x, 32, 3, padding="SAME", name="three")
+        return x
+
+    plan = str(job.plan())
+    line = next(line for line in plan.splitlines() if " convolution[" in line)
+    assert ("channels last" in line) == (follows == "convolution"), plan
+    assert ("transpose" in plan) == (follows == "convolution"), plan
+    assert ("im2col" in line) == (follows != "convolution"), plan
+
+
 def test_a_plan_is_that_of_the_settings_and_of_the_declared_shapes():
     @flow.global_function()
     def job(x: tp.Numpy.Placeholder((None, 16, 32, 32))) -> tp.Numpy:

@@ -161,7 +161,7 @@ proptest! {
 
 #[test]
 fn the_shapes_of_training_are_within_the_bound() {
-    for (m, n, k, a_layout, b_layout) in [
+    let shapes = [
         (100, 512, 784, Layout::RowMajor, Layout::Transposed),
         (512, 784, 100, Layout::Transposed, Layout::RowMajor),
         (300, 500, 64, Layout::Transposed, Layout::RowMajor),
@@ -178,8 +178,9 @@ fn the_shapes_of_training_are_within_the_bound() {
         // Depths just below and above the longest that is summed at once.
         (30, 70, 799, Layout::RowMajor, Layout::Transposed),
         (30, 70, 800, Layout::RowMajor, Layout::Transposed),
-    ] {
-        let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, 0, 7);
+    ];
+    for (number, (m, n, k, a_layout, b_layout)) in shapes.into_iter().enumerate() {
+        let (gap, alpha, beta, epilogue, seed) = (0, 0.5, 1.0, [0, 2, 4][number % 3], 7);
         let case = Case { m, n, k, a_layout, b_layout, gap, alpha, beta, epilogue, seed };
         on_both_sides(|| {
             for algorithm in ALGORITHMS {

@@ -258,14 +258,9 @@ fn choose(
     with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape, wanted, limit)))
 }
 
-/// Whether a pass is best done as a product with the images as they are, none of them turned.
-fn is_product_as_is(
-    dtype: DType,
-    settings: Settings,
-    pass: Pass,
-    shape: &ConvolutionShape,
-) -> bool {
-    shape.is_pointwise()
+/// Whether a pass is best done as a product of the weight and the images as they lie.
+fn is_product(dtype: DType, settings: Settings, pass: Pass, shape: &ConvolutionShape) -> bool {
+    kernels::is_product_by_images(shape)
         && choose(dtype, settings, pass, shape).is_ok_and(|best| best == Algorithm::Im2col)
 }
 
@@ -323,7 +318,7 @@ impl Op for Convolution {
         format!("{}{bias}{relu}{}", self.geometry.attributes(), pooled(self.pool.as_ref()))
     }
 
-    /// The output has its channels last, for so it is computed; but where each channel is convolved by
+    /// The output has its channels last, for so most are computed; but where each channel is convolved by
     /// itself, it has them where the input has them.
     fn channels_last(&self, inputs: &[&TensorType], there: &[bool]) -> Option<ChannelsLast> {
         let types = Types { input: &inputs[0].shape, weight: &inputs[1].shape };
@@ -335,16 +330,12 @@ impl Op for Convolution {
         Some(ChannelsLast { op, inputs: wanted, outputs: vec![true] })
     }
 
-    fn pays_channels_last(
-        &self,
-        inputs: &[&TensorType],
-        there: &[bool],
-        settings: Settings,
-    ) -> bool {
+    /// A product of the weight and each image needs no other order than the user's.
+    fn pays_channels_last(&self, inputs: &[&TensorType], beside: bool, settings: Settings) -> bool {
         let Ok(shape) = self.geometry.shape(&inputs[0].shape, &inputs[1].shape) else {
             return false;
         };
-        there[0] || !is_product_as_is(inputs[0].dtype, settings, Pass::Forward, &shape)
+        beside || !is_product(inputs[0].dtype, settings, Pass::Forward, &shape)
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
@@ -436,19 +427,14 @@ impl Op for ConvolutionInputGradient {
         Some(ChannelsLast { op, inputs: vec![last, false], outputs: vec![true] })
     }
 
-    /// Where windows leave gaps, im2col may be the faster one, and takes the order that the user has.
-    fn pays_channels_last(
-        &self,
-        inputs: &[&TensorType],
-        there: &[bool],
-        settings: Settings,
-    ) -> bool {
+    /// Where windows leave gaps, im2col may be the faster one, and takes the order that the user has; so
+    /// does a product of the weight and each image.
+    fn pays_channels_last(&self, inputs: &[&TensorType], beside: bool, settings: Settings) -> bool {
         let Ok(mut shape) = self.geometry.shape(&self.input, &inputs[1].shape) else {
             return false;
         };
         if shape.stride == [1; 3] {
-            let (dtype, pass) = (inputs[0].dtype, Pass::InputGradient);
-            return there[0] || !is_product_as_is(dtype, settings, pass, &shape);
+            return beside || !is_product(inputs[0].dtype, settings, Pass::InputGradient, &shape);
         }
         let last = Layout::ChannelsLast;
         (shape.input_layout, shape.output_layout, shape.weight_layout) = (last, last, last);

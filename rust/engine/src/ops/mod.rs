@@ -100,15 +100,10 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
-    /// Whether that form, if there is one, is the better one under the settings, where the inputs are
-    /// `there` with channels last or not.
-    fn pays_channels_last(
-        &self,
-        inputs: &[&TensorType],
-        there: &[bool],
-        settings: Settings,
-    ) -> bool {
-        let _ = (inputs, there, settings);
+    /// Whether that form, if there is one, is the better one under the settings. With `beside` an input
+    /// is there with channels last, or an operation that reads an output takes it so.
+    fn pays_channels_last(&self, inputs: &[&TensorType], beside: bool, settings: Settings) -> bool {
+        let _ = (inputs, beside, settings);
         true
     }
 

@@ -1,8 +1,9 @@
 //! Channels last inside: convolutions and pools are fastest where a pixel's channels lie next to one
 //! another, so values between them are kept in that order whatever the user's is.
 //!
-//! Convolutions read any order and give channels last. Operations that have a form for it follow;
-//! where one has none, or the caller fetches the value, the order is put back.
+//! Convolutions read any order and give channels last, unless they are products of images as they are and
+//! nothing beside them has channels last. Operations that have a form for it follow; where one has none,
+//! or the caller fetches the value, the order is put back.
 
 use std::sync::Arc;
 
@@ -18,7 +19,11 @@ use crate::types::TensorType;
 /// The graph with channels last where that pays.
 pub(super) fn channels_last(graph: &Graph, settings: Settings) -> Result<Graph, Error> {
     let forms = vec![[None; 2]; graph.values.len()];
-    let mut rewrite = Rewrite { settings, graph: Graph::default(), forms };
+    let mut readers = vec![vec![]; graph.values.len()];
+    for node in &graph.nodes {
+        node.inputs.iter().for_each(|input| readers[input.index()].push(node));
+    }
+    let mut rewrite = Rewrite { settings, graph: Graph::default(), forms, readers };
     for node in &graph.nodes {
         rewrite.node(graph, node)?;
     }
@@ -38,18 +43,22 @@ enum Order {
     Last,
 }
 
-struct Rewrite {
+struct Rewrite<'a> {
     settings: Settings,
     graph: Graph,
     /// For each value of the old graph its values in the new one, by order.
     forms: Vec<[Option<ValueId>; 2]>,
+    /// For each value of the old graph the nodes that read it.
+    readers: Vec<Vec<&'a Node>>,
 }
 
-impl Rewrite {
+impl Rewrite<'_> {
     fn node(&mut self, graph: &Graph, node: &Node) -> Result<(), Error> {
         let types: Vec<&TensorType> = node.inputs.iter().map(|id| graph.ty(*id)).collect();
         let there: Vec<bool> = node.inputs.iter().map(|id| self.is_last(*id)).collect();
-        let op = node.op().filter(|op| op.pays_channels_last(&types, &there, self.settings));
+        let beside = there.contains(&true)
+            || node.outputs.iter().any(|output| self.is_wanted_last(graph, *output));
+        let op = node.op().filter(|op| op.pays_channels_last(&types, beside, self.settings));
         let changed = op.and_then(|op| op.channels_last(&types, &there));
         let kind = match &changed {
             Some(ChannelsLast { op, .. }) => NodeKind::Op(op.clone()),
@@ -73,6 +82,19 @@ impl Rewrite {
             self.forms[old.index()][order as usize] = Some(new);
         }
         Ok(())
+    }
+
+    /// Whether a node that reads the value would take it with channels last.
+    fn is_wanted_last(&self, graph: &Graph, value: ValueId) -> bool {
+        self.readers[value.index()].iter().any(|node| {
+            let types: Vec<&TensorType> = node.inputs.iter().map(|id| graph.ty(*id)).collect();
+            let there: Vec<bool> =
+                node.inputs.iter().map(|id| *id == value || self.is_last(*id)).collect();
+            let form = node.op().and_then(|op| op.channels_last(&types, &there));
+            form.is_some_and(|form| {
+                node.inputs.iter().zip(form.inputs).any(|(id, last)| *id == value && last)
+            })
+        })
     }
 
     fn is_last(&self, value: ValueId) -> bool {

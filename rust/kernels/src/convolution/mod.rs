@@ -20,6 +20,7 @@ use crate::window::Layout;
 use crate::{Float, Isa, Parallel};
 
 pub use ends::{Source, Target};
+pub use im2col::is_product_by_images;
 pub use shape::ConvolutionShape;
 
 /// The ways to compute a convolution.

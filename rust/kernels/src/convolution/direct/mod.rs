@@ -233,11 +233,7 @@ fn packed_length(panels: Panels, groups: usize, depth: usize) -> usize {
 
 /// The same convolution with all pixels in one row, if its windows are single pixels.
 fn flat(shape: &ConvolutionShape) -> ConvolutionShape {
-    let pointwise = shape.kernel == [1; 3]
-        && shape.stride == [1; 3]
-        && shape.padding_before == [0; 3]
-        && shape.output == shape.input;
-    if !pointwise {
+    if !shape.is_pointwise() {
         return *shape;
     }
     let (batch, pixels) = match shape.common_layout() {

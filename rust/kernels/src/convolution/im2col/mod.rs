@@ -26,7 +26,7 @@ const BLOCK_BYTES: usize = 512 * 1024;
 const DEPTH: usize = 1024;
 /// Pixels of a block are a multiple of this: the width of the widest product kernel.
 const PIXELS: usize = 32;
-/// Pixels of a block at most.
+/// Pixels of a block at most, where images are cut into blocks.
 const MAX_PIXELS: usize = 1024;
 /// Channels of a part of the channels at least.
 const CHANNELS: usize = 32;
@@ -42,7 +42,7 @@ pub(super) fn cost(pass: Pass, shape: &ConvolutionShape) -> f64 {
             1.0 + 35.0 / shape.group_outputs() as f64 + 10.0 / pixels
         }
         // Nothing is copied, and nothing turned.
-        _ if by_images(shape) => 0.9,
+        _ if is_product_by_images(shape) => 0.9,
         _ => 1.6,
     }
 }
@@ -58,12 +58,16 @@ fn in_place(shape: &ConvolutionShape) -> bool {
             || pixels >= 256)
 }
 
-/// Whether units are whole images, or channels of those, that products are written to at once.
-fn by_images(shape: &ConvolutionShape) -> bool {
-    /// Images that are enough for all threads.
-    const ENOUGH: usize = TASKS / 2;
-    let first = shape.common_layout() == Some(Layout::ChannelsFirst);
-    first && in_place(shape) && shape.output_pixels() > 0 && shape.batch >= ENOUGH
+/// Whether a pass over this shape that is no gradient to the weight is a product of the weight and each
+/// image as they lie, written where it belongs. There are images enough for all threads, and what is made
+/// of one stays in the cache until the bias is added.
+pub fn is_product_by_images(shape: &ConvolutionShape) -> bool {
+    let pixels = shape.output_pixels();
+    let largest = shape.input_channels.max(shape.output_channels) * pixels * size_of::<f32>();
+    shape.common_layout() == Some(Layout::ChannelsFirst)
+        && in_place(shape)
+        && shape.batch >= TASKS
+        && (1..=BLOCK_BYTES).contains(&largest)
 }
 
 /// The length of the working memory that a pass needs.
@@ -155,7 +159,7 @@ fn longest(parts: usize, length: usize) -> usize {
 struct ForwardCut {
     /// See [`in_place`].
     in_place: bool,
-    /// See [`by_images`].
+    /// See [`is_product_by_images`].
     by_images: bool,
     /// Blocks do not cross multiples of this number of pixels.
     segment: usize,
@@ -169,7 +173,7 @@ struct ForwardCut {
 impl ForwardCut {
     fn new<T>(shape: &ConvolutionShape) -> ForwardCut {
         let pixels = shape.output_pixels();
-        let (in_place, by_images) = (in_place(shape), by_images(shape));
+        let (in_place, by_images) = (in_place(shape), is_product_by_images(shape));
         let in_image = in_place && shape.input_layout == Layout::ChannelsFirst;
         let (segment, segments) =
             if in_image { (pixels, shape.batch) } else { (pixels * shape.batch, 1) };
@@ -419,12 +423,14 @@ impl ForwardBlock<'_> {
 per_isa! {
     /// `values = relu(values + bias)`
     fn add_bias<I, T: Float>(bias: Option<T>, relu: bool, values: &mut [T]) {
-        if let Some(bias) = bias {
-            values.iter_mut().for_each(|value| *value += bias);
+        if bias.is_none() && !relu {
+            return;
         }
-        if relu {
-            let zero = T::ZERO;
-            values.iter_mut().for_each(|value| *value = if *value < zero { zero } else { *value });
+        // What changes no number, nor the sign of a zero.
+        let (bias, floor) = (bias.unwrap_or(-T::ZERO), if relu { T::ZERO } else { T::LOWEST });
+        for value in values {
+            let sum = *value + bias;
+            *value = if sum < floor { floor } else { sum };
         }
     }
 }
