@@ -1,4 +1,4 @@
-//! What is done to a block of a product while it is in the cache.
+//! What is done to a block of a product while it is in registers, or at least in the cache.
 
 use super::matrix::Block;
 use super::windows::PANEL;

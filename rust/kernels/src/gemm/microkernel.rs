@@ -288,7 +288,8 @@ where
 {
     let a_row = if ADJACENT { 1 } else { tile.a_row };
     // SAFETY: each pointer is used within the bounds that the kernel's contract gives: `a` and `b`
-    // at steps `p < depth`, `c` in its own rows and columns, `edge` within its width.
+    // at steps `p < depth`, `c` in its own rows and columns, what `finish` points to in all of a whole
+    // tile, `edge` within its width.
     unsafe {
         let mut sums = [[V::splat(T::ZERO); NV]; MR];
         if !tile.fetched {

@@ -20,7 +20,8 @@ use weight::WeightCut;
 
 pub(super) use weight::weight_gradient;
 
-/// Bytes of a block of the matrix of windows, and of what is computed from it, at most.
+/// Bytes of a block of the matrix of windows, and of what is computed from it, at most; of an image that is
+/// multiplied as it lies, and of what is made of it, each.
 const BLOCK_BYTES: usize = 512 * 1024;
 /// The longest part of the depth that is multiplied at once.
 const DEPTH: usize = 1024;
