@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from op_jobs import ISAS
 from test_fusion import constant, mlp_job
 from test_lenet import train_job_of
 
@@ -46,9 +45,8 @@ def test_the_arena_is_little_larger_than_what_is_alive_at_once(model, monkeypatc
 
 def test_a_plan_names_the_steps_the_algorithms_and_the_fusions():
     text = train_job_of(0.0).plan()
-    fastest = "split" if ISAS[-1] == "amx" else "winograd8"
     assert re.search(
-        rf"^MaxPool2D_1 +convolution\[.*\+bias, \+relu, \+max_pool .*\] by {fastest} ",
+        r"^MaxPool2D_1 +convolution\[.*\+bias, \+relu, \+max_pool .*\] by winograd8 ",
         text,
         re.M,
     )
@@ -56,7 +54,6 @@ def test_a_plan_names_the_steps_the_algorithms_and_the_fusions():
     assert "relu into convolution: conv2-activation\n" in text
 
 
-@pytest.mark.skipif(ISAS[-1] == "amx", reason="splitting may pay more than it costs to turn")
 @pytest.mark.parametrize("follows", ["nothing", "relu", "convolution"])
 def test_a_kernel_of_one_pixel_turns_images_only_beside_others_that_are(follows):
     @flow.global_function(type="predict")

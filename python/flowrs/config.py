@@ -48,8 +48,7 @@ def convolution_algorithm(name: str) -> None:
     without stride, dilation and groups, and multiples of 16 channels; it takes tiles of 6 x 6 or,
     for 5 x 5 where precision allows it, of 8 x 8. The direct algorithm computes all but some
     gradients to the input of strided windows, such as those whose padding is longer than a window
-    less its stride. On CPUs that multiply tiles of bfloat16 numbers (AMX),
-    ``"auto"`` may also split each number into two of those.
+    less its stride.
 
     Args:
         name: ``"auto"`` for the fastest one, ``"direct"``, ``"winograd"`` or ``"im2col"``.

@@ -14,11 +14,10 @@ use flowrs_kernels::pooling::{
 use flowrs_kernels::{Element, Float, Isa, Layout, Parallel, Serial};
 use proptest::prelude::*;
 
-const ALGORITHMS: [Algorithm; 6] = [
+const ALGORITHMS: [Algorithm; 5] = [
     Algorithm::Im2col,
     Algorithm::Depthwise,
     Algorithm::Direct,
-    Algorithm::Split,
     Algorithm::Winograd6,
     Algorithm::Winograd8,
 ];
@@ -170,19 +169,6 @@ fn assert_close_together<T: Float>(
     assert_close(what, got, want, &vec![16.0 * largest; want.len()], terms);
 }
 
-/// The same for products that are exact to 3 * 2^-16, or as exact as those of `T`.
-fn assert_close_split<T: Float>(
-    what: &str,
-    got: &[T],
-    want: &[f64],
-    magnitude: &[f64],
-    terms: usize,
-) {
-    let factor = if T::DIGITS == f32::MANTISSA_DIGITS { 64.0 } else { 1.0 };
-    let magnitude: Vec<f64> = magnitude.iter().map(|magnitude| factor * magnitude).collect();
-    assert_close(what, got, want, &magnitude, terms);
-}
-
 /// Fails where `got` is further from `want` than rounding of a sum of `terms` products explains;
 /// `magnitude` are the sums of the products' absolute values.
 fn assert_close<T: Float>(what: &str, got: &[T], want: &[f64], magnitude: &[f64], terms: usize) {
@@ -251,7 +237,6 @@ where
             let name = |pass: &str| format!("{isa:?} {algorithm:?} {pass}");
             let assert_close = match algorithm {
                 Algorithm::Winograd6 | Algorithm::Winograd8 => assert_close_together,
-                Algorithm::Split => assert_close_split,
                 _ => assert_close,
             };
             if algorithm.supports(Pass::Forward, shape) {

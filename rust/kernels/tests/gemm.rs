@@ -345,6 +345,22 @@ fn forced_instruction_sets_use_our_own_kernel() {
 }
 
 #[test]
+fn operands_are_split_where_each_number_is_used_often() {
+    for isa in Isa::available() {
+        let has_tiles = format!("{isa:?}") == "amx";
+        let split = if has_tiles { GemmAlgorithm::Split } else { GemmAlgorithm::Blocked };
+        // A dense layer's forward pass and both gradients.
+        for (m, n, k) in [(128, 4096, 4096), (4096, 4096, 128), (128, 4096, 4096)] {
+            assert_eq!(choose(isa, ElementType::F32, (m, n, k)), split, "{isa:?}");
+            assert_eq!(choose(isa, ElementType::F64, (m, n, k)), GemmAlgorithm::Blocked);
+        }
+        for (m, n, k) in [(100, 512, 784), (512, 784, 100), (100, 3136, 512), (64, 19600, 800)] {
+            assert_eq!(choose(isa, ElementType::F32, (m, n, k)), GemmAlgorithm::Blocked);
+        }
+    }
+}
+
+#[test]
 fn the_chosen_algorithm_is_as_exact_as_a_plain_sum() {
     for isa in Isa::available() {
         for k in [1, 64, 100, 4096] {

@@ -270,7 +270,6 @@ fn named(algorithm: Algorithm) -> &'static str {
         Algorithm::Im2col => "im2col",
         Algorithm::Depthwise => "depthwise",
         Algorithm::Direct => "direct",
-        Algorithm::Split => "split",
         Algorithm::Winograd6 => "winograd6",
         Algorithm::Winograd8 => "winograd8",
     }

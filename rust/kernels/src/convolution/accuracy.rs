@@ -16,14 +16,6 @@ impl Algorithm {
         let products = shape.batch * shape.output_pixels();
         match (self, pass) {
             (Algorithm::Im2col | Algorithm::Depthwise | Algorithm::Direct, _) => 2.0,
-            // The error of a plain sum grows with its length, that of split products with its root.
-            (Algorithm::Split, _) => {
-                let channels = match pass {
-                    Pass::InputGradient => shape.group_outputs(),
-                    _ => shape.group_inputs(),
-                };
-                (260.0 / ((channels * shape.taps()).max(1) as f64).sqrt()).max(2.0)
-            }
             (Algorithm::Winograd6, Pass::Forward | Pass::InputGradient) => match shape.kernel[1] {
                 5 => 2.5,
                 _ => 6.0,

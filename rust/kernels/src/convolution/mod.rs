@@ -35,10 +35,6 @@ pub enum Algorithm {
     /// zeros. Not for all gradients to the input of windows that leave gaps: its channels must lie last, and
     /// the padding be no longer than a window less its stride.
     Direct,
-    /// The same with each number as the sum of two bfloat16 ones, whose products AMX computes; where the
-    /// CPU does not, or the numbers are no such sums, [`Algorithm::Direct`]. Not for the gradient to the
-    /// weight, nor to the input of windows that leave gaps.
-    Split,
     /// One product a frequency for all taps, with tiles of 6 x 6: see [`winograd`]. For kernels of
     /// 3 x 3 and 5 x 5 whose windows lie next to one another.
     Winograd6,
@@ -48,11 +44,10 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Algorithm; 6] = [
+    pub const ALL: [Algorithm; 5] = [
         Algorithm::Im2col,
         Algorithm::Depthwise,
         Algorithm::Direct,
-        Algorithm::Split,
         Algorithm::Winograd6,
         Algorithm::Winograd8,
     ];
@@ -61,17 +56,6 @@ impl Algorithm {
     /// direct one for a large shape.
     fn cost<T: Float>(self, isa: Isa, pass: Pass, shape: &ConvolutionShape) -> f64 {
         match (self, pass) {
-            (Algorithm::Split, _) if T::splitter(isa).is_none() => f64::INFINITY,
-            (Algorithm::Split, Pass::InputGradient) => {
-                shape.turned().as_ref().map_or(f64::INFINITY, direct::split_cost)
-            }
-            (Algorithm::Split, _) => direct::split_cost(shape),
-            // Where there are tiles, im2col's products are split.
-            (Algorithm::Direct, Pass::InputGradient)
-                if shape.turned().is_none() && T::splitter(isa).is_some() =>
-            {
-                2.0 * direct::cost::<T>(isa, pass, shape)
-            }
             (Algorithm::Direct, _) => direct::cost::<T>(isa, pass, shape),
             (Algorithm::Im2col, _) => im2col::cost(pass, shape),
             (Algorithm::Depthwise, _) if shape.groups > 1 => 0.0,
@@ -93,14 +77,6 @@ impl Algorithm {
             // One input channel makes the weight's two layouts the same.
             Algorithm::Depthwise => shape.group_inputs() == 1 && shape.common_layout().is_some(),
             Algorithm::Direct => direct::supports(pass, shape),
-            Algorithm::Split => {
-                shape.groups == 1
-                    && match pass {
-                        Pass::Forward => true,
-                        Pass::InputGradient => shape.turned().is_some(),
-                        Pass::WeightGradient => false,
-                    }
-            }
             Algorithm::Winograd6 => winograd::supports(6, pass, shape),
             Algorithm::Winograd8 => winograd::supports(8, pass, shape),
         }
@@ -113,7 +89,7 @@ impl Algorithm {
             && shape.groups == 1
             && match self {
                 Algorithm::Im2col | Algorithm::Depthwise => false,
-                Algorithm::Direct | Algorithm::Split => direct::pools::<T>(isa, pass, shape),
+                Algorithm::Direct => direct::pools::<T>(isa, pass, shape),
                 Algorithm::Winograd6 => winograd::pools::<T, 6>(isa, pass, shape),
                 Algorithm::Winograd8 => winograd::pools::<T, 8>(isa, pass, shape),
             }
@@ -162,9 +138,7 @@ pub fn scratch_elements<T: Float>(
     match algorithm {
         Algorithm::Im2col => im2col::scratch_elements::<T>(pass, shape),
         Algorithm::Depthwise => depthwise::scratch_elements(pass, shape),
-        Algorithm::Direct | Algorithm::Split => {
-            direct::scratch_elements::<T>(isa, pass, shape, pooled)
-        }
+        Algorithm::Direct => direct::scratch_elements::<T>(isa, pass, shape, pooled),
         Algorithm::Winograd6 => winograd::scratch_elements::<T, 6>(isa, pass, shape, pooled),
         Algorithm::Winograd8 => winograd::scratch_elements::<T, 8>(isa, pass, shape, pooled),
     }
@@ -212,12 +186,11 @@ pub fn convolution<T: Float>(
     let by_array = match algorithm {
         Algorithm::Im2col => im2col::convolution,
         Algorithm::Depthwise => depthwise::convolution,
-        Algorithm::Direct | Algorithm::Split | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
             let run = match algorithm {
                 Algorithm::Winograd6 => winograd::convolution::<T, 6>,
                 Algorithm::Winograd8 => winograd::convolution::<T, 8>,
-                Algorithm::Split => direct::convolution::<T, true>,
-                _ => direct::convolution::<T, false>,
+                _ => direct::convolution,
             };
             return run(isa, parallel, shape, input, weight, bias, relu, output, scratch);
         }
@@ -246,12 +219,11 @@ pub fn convolution_input_gradient<T: Float>(
     let by_array = match algorithm {
         Algorithm::Im2col => im2col::input_gradient,
         Algorithm::Depthwise => depthwise::input_gradient,
-        Algorithm::Direct | Algorithm::Split | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
             let run = match algorithm {
                 Algorithm::Winograd6 => winograd::input_gradient::<T, 6>,
                 Algorithm::Winograd8 => winograd::input_gradient::<T, 8>,
-                Algorithm::Split => direct::input_gradient::<T, true>,
-                _ => direct::input_gradient::<T, false>,
+                _ => direct::input_gradient,
             };
             return run(isa, parallel, shape, output_gradient, weight, input_gradient, scratch);
         }
@@ -280,7 +252,7 @@ pub fn convolution_weight_gradient<T: Float>(
     let by_array = match algorithm {
         Algorithm::Im2col => im2col::weight_gradient,
         Algorithm::Depthwise => depthwise::weight_gradient,
-        Algorithm::Direct | Algorithm::Split | Algorithm::Winograd6 | Algorithm::Winograd8 => {
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => {
             let run = match algorithm {
                 Algorithm::Winograd6 => winograd::weight_gradient::<T, 6>,
                 Algorithm::Winograd8 => winograd::weight_gradient::<T, 8>,

@@ -1,7 +1,6 @@
 //! What is done to a block of a product while it is in registers, or at least in the cache.
 
 use super::matrix::Block;
-use super::windows::PANEL;
 use crate::{Float, Isa};
 
 /// What is done to each element of a product on its way to memory.
@@ -176,30 +175,4 @@ fn each_of<T: Float, const LENGTH: usize>(c: &mut [T], other: &[T], f: impl Fn(T
 #[inline(always)]
 fn relu<T: Float>(value: T) -> T {
     if value < T::ZERO { T::ZERO } else { value }
-}
-
-per_isa! {
-    /// `c = alpha * sums + beta * c` for rows of [`PANEL`] sums; with a `beta` of 0 `c` is not read.
-    pub(crate) fn add<I, T: Float>(sums: &[T], alpha: T, beta: T, c: &mut Block<T>) {
-        if beta == T::ZERO {
-            combine(sums, c, |sum, _| alpha * sum);
-        } else {
-            combine(sums, c, |sum, c| alpha * sum + beta * c);
-        }
-    }
-}
-
-#[inline(always)]
-fn combine<T: Float>(sums: &[T], c: &mut Block<T>, f: impl Fn(T, T) -> T) {
-    for row in 0..c.rows() {
-        let sums = &sums[row * PANEL..][..PANEL];
-        let c = c.row(row);
-        match <&mut [T; PANEL]>::try_from(&mut *c) {
-            Ok(c) => {
-                let old = *c;
-                *c = std::array::from_fn(|i| f(sums[i], old[i]));
-            }
-            Err(_) => c.iter_mut().zip(sums).for_each(|(c, &sum)| *c = f(sum, *c)),
-        }
-    }
 }

@@ -13,19 +13,15 @@ mod skinny;
 mod split;
 mod stretched;
 mod turned;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no such CPU has tiles"))]
-mod windows;
 
 use crate::parallel::Parts;
 use crate::{ElementType, Float, Isa, Parallel};
 
-pub(crate) use epilogue::{BlockEpilogue, add, finish};
+pub(crate) use epilogue::{BlockEpilogue, finish};
 pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
 pub(crate) use matrix::Block;
 pub(crate) use pack::{Buffer, LINE, transpose, transpose_square, transpose_to};
 pub(crate) use stretched::{Left, Panels, Stretches, multiply, multiply_by_dots, suits_dots};
-
-pub(crate) use windows::{HEADER, PANEL, PIECE, Splitter, Windows, split_pixels_length, split_tap};
 
 pub use epilogue::Epilogue;
 pub use matrix::{Matrix, MatrixMut};
@@ -76,10 +72,8 @@ pub fn gemm<T: Float>(
             library::gemm(isa, parallel, alpha, a, b, beta, c, epilogue)
         }
         GemmAlgorithm::Blocked => own(isa, parallel, alpha, a, b, beta, c, epilogue),
-        GemmAlgorithm::Split => match T::splitter(isa).filter(|_| together(a) && together(b)) {
-            Some(splitter) => {
-                (splitter.product)(isa, parallel, (alpha, beta), (a, b), c, epilogue);
-            }
+        GemmAlgorithm::Split => match T::split(isa).filter(|_| together(a) && together(b)) {
+            Some(product) => product(isa, parallel, (alpha, beta), (a, b), c, epilogue),
             None => own(isa, parallel, alpha, a, b, beta, c, epilogue),
         },
     }
@@ -143,19 +137,15 @@ impl GemmAlgorithm {
 /// The fastest algorithm for a product of `m x k` by `k x n` that is as exact as a plain sum.
 ///
 /// `matrixmultiply` detects the instruction set for itself, so it serves the best one of this CPU only.
-/// There our own kernel was the faster one at every shape of `examples/gemm_bench.rs`. Splitting the
-/// operands pays from the sizes on that it shows.
+/// There our own kernel was the faster one at every shape of `examples/gemm_bench.rs`.
+///
+/// Tiles of bfloat16 numbers are fast while a thread has them for itself, and slower than vectors while its
+/// core's other hardware thread, perhaps of another machine, works too; nothing tells beforehand. So
+/// operands are split only where that takes little of the time: there it pays on the average of both.
 pub fn choose(isa: Isa, element: ElementType, (m, n, k): (usize, usize, usize)) -> GemmAlgorithm {
-    /// The least side of the result, its least size where the depth is short, and that depth.
-    const SIDE: usize = 64;
-    const SIZE: usize = 1 << 16;
-    const SHORT_DEPTH: usize = 64;
-    const LONG_DEPTH: usize = 256;
-    let pays = match k {
-        LONG_DEPTH.. => m.min(n) >= SIDE,
-        SHORT_DEPTH.. => m.min(n) >= SIDE && m * n >= SIZE,
-        _ => false,
-    };
+    /// The least number of multiplications for each element of the operands and of the result.
+    const USES: usize = 100;
+    let pays = (m * k + k * n + m * n) * USES <= m * n * k;
     if isa.has_tiles() && element == ElementType::F32 && pays {
         GemmAlgorithm::Split
     } else {

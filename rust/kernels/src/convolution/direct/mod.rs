@@ -4,7 +4,6 @@
 
 mod block;
 mod pack;
-mod split;
 mod weight;
 
 use super::ends::{Output, Source, Target};
@@ -25,7 +24,6 @@ use std::ops::Range;
 
 pub(super) use block::{Blocks, Input, Part};
 pub(super) use pack::Order;
-pub(super) use split::cost as split_cost;
 pub(super) use weight::{add_parts, in_order, pack_gradient, weight_gradient};
 
 /// The longest stretch of the depth that is summed before it is added to the output: rounding errors
@@ -139,7 +137,7 @@ pub(super) fn scratch_elements<T: Float>(
 }
 
 /// `output = relu(convolution + bias)`; see [`super::convolution`].
-pub(super) fn convolution<T: Float, const SPLIT: bool>(
+pub(super) fn convolution<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -156,11 +154,11 @@ pub(super) fn convolution<T: Float, const SPLIT: bool>(
         Packed::new(isa, parallel, (weight, order), (panels, shape.groups, shape.depth()), scratch);
     let finish = (Epilogue::of(bias, relu), Grid::whole(shape));
     let (input, output) = (Source::Array(input), output.shared());
-    forward::<T, SPLIT>(isa, parallel, shape, input, &weight, finish, output, scratch);
+    forward(isa, parallel, shape, input, &weight, finish, output, scratch);
 }
 
 /// See [`super::convolution_input_gradient`].
-pub(super) fn input_gradient<T: Float, const SPLIT: bool>(
+pub(super) fn input_gradient<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -182,7 +180,7 @@ pub(super) fn input_gradient<T: Float, const SPLIT: bool>(
         let (phase, grid) = placed(shape, &phase);
         let (x, y) = (output_gradient, Target::Array(&mut *input_gradient).shared());
         let finish = (Epilogue::None, grid);
-        forward::<T, SPLIT>(isa, parallel, &phase, x, &weight, finish, y, scratch);
+        forward(isa, parallel, &phase, x, &weight, finish, y, scratch);
         weight.first += phase.depth();
     }
 }
@@ -300,8 +298,8 @@ impl Cut {
     }
 }
 
-/// The convolution, to the pixels of a grid; with `SPLIT` the numbers are split where that can be done.
-fn forward<T: Float, const SPLIT: bool>(
+/// The convolution, to the pixels of a grid.
+fn forward<T: Float>(
     isa: Isa,
     parallel: &dyn Parallel,
     shape: &ConvolutionShape,
@@ -312,31 +310,14 @@ fn forward<T: Float, const SPLIT: bool>(
     scratch: &mut [T],
 ) {
     let cut = Cut::new::<T>(isa, shape, matches!(output, Output::Pooled(_)));
-    let mut run = |weight: Option<&split::Weight<'_, T>>| {
-        let unit = |unit: usize, scratch: &mut [T]| {
-            let (part, group, panels) = cut.unit(shape, unit);
-            let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
-            let input = Input::new(isa, shape, group, &part, input, memory);
-            split::with_pixels(weight, shape, &part, &input, |pixels| {
-                let unit = Unit {
-                    isa,
-                    shape,
-                    cut: &cut,
-                    grid: &grid,
-                    part: &part,
-                    group,
-                    input: &input,
-                    pixels,
-                };
-                unit.run(panels, packed, epilogue, &output, product);
-            });
-        };
-        for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
+    let unit = |unit: usize, scratch: &mut [T]| {
+        let (part, group, panels) = cut.unit(shape, unit);
+        let (memory, product) = scratch.split_at_mut(cut.scratch_parts(shape).0);
+        let input = &Input::new(isa, shape, group, &part, input, memory);
+        let unit = Unit { isa, shape, cut: &cut, grid: &grid, part: &part, group, input };
+        unit.run(panels, packed, epilogue, &output, product);
     };
-    match SPLIT {
-        true => split::with_weight(isa, parallel, shape, cut.panels, packed, run),
-        false => run(None),
-    }
+    for_each_unit(parallel, cut.units(shape), scratch, cut.scratch_per_task(shape), &unit);
 }
 
 /// A block of the output, in a group.
@@ -348,8 +329,6 @@ struct Unit<'a, T> {
     part: &'a Part,
     group: usize,
     input: &'a Input<'a, T>,
-    /// The input once more, split.
-    pixels: Option<&'a split::Pixels<'a, T>>,
 }
 
 impl<T: Float> Unit<'_, T> {
@@ -367,7 +346,7 @@ impl<T: Float> Unit<'_, T> {
         for index in panels {
             let (column, columns, width) = cut.panels.panel(index);
             let packed = packed.panel(group, (column, width), shape.depth());
-            let panel = Panel { panels: cut.panels, index, packed, columns, depth: &depth };
+            let panel = Panel { panels: cut.panels, packed, columns, depth: &depth };
             let channel = group * shape.group_outputs() + column;
             let [_, height, width_of_part] = part.sizes();
             let within = |image: usize, [z, y]: [usize; 2]| {
@@ -379,36 +358,26 @@ impl<T: Float> Unit<'_, T> {
                     let rows = &Parts::new(product);
                     let start = |image, row| within(image, row) * width;
                     let place = Place { rows, start: &start, pixel: width, column: 0, channel };
-                    self.multiply(&panel, place, epilogue);
+                    panel.multiply(isa, shape, part, self.input, place, epilogue);
                     turn(isa, shape, part, (channel, columns, width), product, output);
                 }
                 (Output::Array(rows), Layout::ChannelsLast) => {
                     let start = |image, row| grid.pixel(part, image, row) * all;
                     let pixel = grid.stride[2] * all;
                     let place = Place { rows, start: &start, pixel, column: channel, channel };
-                    self.multiply(&panel, place, epilogue);
+                    panel.multiply(isa, shape, part, self.input, place, epilogue);
                 }
                 (Output::Pooled(_), _) => {
                     let rows = &Parts::new(&mut *product);
                     let start = |image, row| within(image, row) * all;
                     let place = Place { rows, start: &start, pixel: all, column: channel, channel };
-                    self.multiply(&panel, place, epilogue);
+                    panel.multiply(isa, shape, part, self.input, place, epilogue);
                 }
             }
         }
         if let Output::Pooled(pool) = output {
             // SAFETY: units have different images, and each is run once.
             unsafe { part.pool(isa, shape, pool, product) };
-        }
-    }
-
-    /// A panel's channels of the block.
-    fn multiply(&self, panel: &Panel<'_, T>, place: Place<'_, T>, epilogue: Epilogue<'_, T>) {
-        let Unit { isa, shape, part, input, pixels, .. } = *self;
-        let is_done = pixels
-            .is_some_and(|pixels| pixels.multiply(isa, shape, part, input, panel, place, epilogue));
-        if !is_done {
-            panel.multiply(isa, shape, part, input, place, epilogue);
         }
     }
 }
@@ -495,7 +464,6 @@ pub(super) struct Place<'a, T> {
 /// A panel of the weight.
 struct Panel<'a, T> {
     panels: Panels,
-    index: usize,
     packed: &'a [T],
     columns: usize,
     depth: &'a Depth,

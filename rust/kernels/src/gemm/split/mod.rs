@@ -2,8 +2,7 @@
 //!
 //! A float32 number is the sum of three bfloat16 numbers, of which each is 2^-8 of the one before or less.
 //! Of the nine products of two such sums six matter, and the result is as exact as a plain sum of float32
-//! products; with two numbers for each and three products, which convolutions may take, each product is
-//! exact to 3 * 2^-16 (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+//! products (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
 //! Computations", 2019). AMX multiplies bfloat16 numbers 16 times as fast as AVX-512 float32 ones.
 //!
 //! The operand with fewer lines (rows of the left one, columns of the right one) is packed first, for all
@@ -13,22 +12,18 @@
 
 mod pack;
 mod tiles;
-mod windows;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-pub(super) use windows::SPLITTER;
-
-use pack::{Side, pack, packed};
-use tiles::{Registers, SIDE, Sums, kernel};
+use pack::{DEPTH as STEP_DEPTH, Side, pack, packed};
+use tiles::{Registers, SIDE, STEP, Sums, kernel};
 
 use super::blocked;
-use super::epilogue::{Epilogue, add, finish};
+use super::epilogue::{Epilogue, finish};
 use super::lanes::prefetch;
 use super::matrix::{Block, Matrix, MatrixMut};
 use super::pack::{Buffer, transpose};
-use super::windows::{DEPTH as STEP, HEADER};
 use crate::parallel::Parts;
 use crate::{Isa, Parallel, Serial};
 
@@ -47,8 +42,8 @@ const TASKS: usize = 16;
 const PANELS: usize = 4;
 /// How often the products of a square are interrupted to finish a part of the one before.
 const INTERRUPTIONS: usize = 4;
-/// Parts of each number.
-const PARTS: usize = 3;
+/// Elements before a packed panel, a cache line; the first says whether its numbers could be split.
+const HEADER: usize = 16;
 
 /// `c = epilogue(alpha * a * b + beta * c)`; see [`super::gemm`], which has checked the sizes. Rows or
 /// columns of both operands lie together.
@@ -105,7 +100,7 @@ impl<'a> Operand<'a> {
         let lines = self.stretch(self.lines(panel), depth);
         let (header, to) = to.split_at_mut(HEADER);
         // SAFETY: `gemm` has checked that the CPU has tiles, and so AVX-512.
-        let is_split = unsafe { pack::<PARTS>(lines, self.side, to) };
+        let is_split = unsafe { pack(lines, self.side, to) };
         header[0] = f32::from(u8::from(is_split));
     }
 }
@@ -149,14 +144,15 @@ impl<'a> Cut<'a> {
 
     /// A stretch of the depth: nearly equal ones, of whole tiles.
     fn block(&self, block: usize, blocks: usize) -> Range<usize> {
-        let boundary =
-            |block: usize| (block * self.depth / blocks).next_multiple_of(STEP).min(self.depth);
+        let boundary = |block: usize| {
+            (block * self.depth / blocks).next_multiple_of(STEP_DEPTH).min(self.depth)
+        };
         boundary(block)..boundary(block + 1)
     }
 
     /// Elements of a packed panel, with its header.
     fn panel(&self, depth: &Range<usize>) -> usize {
-        HEADER + packed(PARTS, depth.len())
+        HEADER + packed(depth.len())
     }
 
     #[inline(always)]
@@ -266,7 +262,7 @@ impl Product<'_> {
         right: &Panels<'_>,
         pairs: impl Iterator<Item = (usize, usize)>,
     ) {
-        let registers = Registers::new(self.isa, SIDE / 2);
+        let registers = Registers::new(self.isa);
         let mut sums = Sums::new();
         let mut unfinished = None;
         for (own, shared) in pairs {
@@ -301,16 +297,14 @@ impl Product<'_> {
         sums: &mut Sums,
     ) {
         let (rows, columns) = self.sizes(square);
-        let kernel = kernel(PARTS, rows, columns);
-        let step = packed(PARTS, 1);
-        let steps = a.len() / step;
+        let kernel = kernel(rows, columns);
+        let steps = a.len() / STEP;
         let parts = steps.min(INTERRUPTIONS);
         registers.clear();
         for part in 0..parts {
             for index in part * steps / parts..(part + 1) * steps / parts {
-                let [a, b] =
-                    [a, b].map(|panel| tiles::Operand::packed(&panel[index * step..][..step]));
-                // SAFETY: both hold a step, of two tiles of 16 rows.
+                let [a, b] = [a, b].map(|panel| &panel[index * STEP..][..STEP]);
+                // SAFETY: both are a step.
                 unsafe { kernel(registers, a, b) };
             }
             self.fetch(square, (part, parts));
@@ -385,6 +379,32 @@ impl Product<'_> {
         if let Some(epilogue) = self.epilogue {
             let (row, column) = self.place(square);
             finish(self.isa, &mut c, epilogue.block(row + first, column, self.cut.columns()));
+        }
+    }
+}
+
+per_isa! {
+    /// `c = alpha * sums + beta * c` for rows of sums of a square; with a `beta` of 0 `c` is not read.
+    fn add<I>(sums: &[f32], alpha: f32, beta: f32, c: &mut Block<f32>) {
+        if beta == 0.0 {
+            combine(sums, c, |sum, _| alpha * sum);
+        } else {
+            combine(sums, c, |sum, c| alpha * sum + beta * c);
+        }
+    }
+}
+
+#[inline(always)]
+fn combine(sums: &[f32], c: &mut Block<f32>, f: impl Fn(f32, f32) -> f32) {
+    for row in 0..c.rows() {
+        let sums = &sums[row * SIDE..][..SIDE];
+        let c = c.row(row);
+        match <&mut [f32; SIDE]>::try_from(&mut *c) {
+            Ok(c) => {
+                let old = *c;
+                *c = std::array::from_fn(|i| f(sums[i], old[i]));
+            }
+            Err(_) => c.iter_mut().zip(sums).for_each(|(c, &sum)| *c = f(sum, *c)),
         }
     }
 }

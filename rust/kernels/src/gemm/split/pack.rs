@@ -7,18 +7,14 @@
 
 use std::arch::x86_64::*;
 
-use super::tiles::SIDE;
+use super::tiles::{LINES, PARTS, SIDE, STEP, TILE};
 use crate::gemm::lanes::prefetch;
 use crate::gemm::matrix::Matrix;
 use crate::gemm::pack::AVX512_TRANSPOSER;
-use crate::gemm::windows::{DEPTH, ROW};
 
-/// Elements of the memory of one tile, each two bfloat16 numbers.
-const TILE: usize = 256;
-/// Elements of one part of a step of a panel.
-pub(super) const PART: usize = 2 * TILE;
-/// Lines of a tile, and elements of a vector.
-const LINES: usize = 16;
+/// Steps of the depth that are split together.
+pub(super) const DEPTH: usize = 32;
+/// Elements of a vector, and of a row of a tile, each two bfloat16 numbers.
 const LANES: usize = 16;
 
 /// Which operand a panel is of.
@@ -28,9 +24,9 @@ pub(super) enum Side {
     Right,
 }
 
-/// Elements of a packed panel of so many steps.
-pub(super) fn packed(parts: usize, depth: usize) -> usize {
-    depth.div_ceil(DEPTH) * parts * PART
+/// Elements of a packed panel of so much depth.
+pub(super) fn packed(depth: usize) -> usize {
+    depth.div_ceil(DEPTH) * STEP
 }
 
 /// Packs a panel, one row of the matrix for each of its lines. The result says whether its numbers can be
@@ -43,7 +39,7 @@ pub(super) fn packed(parts: usize, depth: usize) -> usize {
 /// If the matrix has more lines than a panel, if neither its rows nor its columns lie together, or if
 /// `packed` is too short.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &mut [f32]) -> bool {
+pub(super) fn pack(lines: Matrix<f32>, side: Side, packed: &mut [f32]) -> bool {
     let (count, depth) = (lines.rows(), lines.columns());
     assert!(count <= SIDE, "a panel has at most so many lines");
     let along = lines.column_stride() == 1;
@@ -51,7 +47,7 @@ pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &
     let transposed = along != (side == Side::Left);
     let mut copy = [0.0; LINES * DEPTH];
     let mut squares = [_mm512_setzero_ps(); 2];
-    for (step, packed) in packed.chunks_exact_mut(PARTS * PART).enumerate() {
+    for (step, packed) in packed.chunks_exact_mut(STEP).enumerate() {
         let first = step * DEPTH;
         let steps = DEPTH.min(depth - first);
         for half in 0..count.div_ceil(LINES) {
@@ -60,7 +56,7 @@ pub(super) fn pack<const PARTS: usize>(lines: Matrix<f32>, side: Side, packed: &
             if transposed {
                 block = turned(block, &mut copy);
             }
-            let tiles = Tiles::<PARTS>::of(packed, half);
+            let tiles = Tiles::of(packed, half);
             // SAFETY: all tiles can be written.
             unsafe {
                 if side == Side::Left {
@@ -111,50 +107,19 @@ fn turned<'a>(block: Matrix<f32>, copy: &'a mut [f32; LINES * DEPTH]) -> Matrix<
 
 /// A tile for each part: where they begin, and the distance of their rows.
 #[derive(Clone, Copy)]
-struct Tiles<const PARTS: usize> {
+struct Tiles {
     starts: [*mut f32; PARTS],
     row: usize,
 }
 
-impl<const PARTS: usize> Tiles<PARTS> {
+impl Tiles {
     /// The first or the second tiles of a packed step.
     fn of(step: &mut [f32], half: usize) -> Self {
-        assert_eq!(step.len(), PARTS * PART, "the length of a step");
-        let start = |part: usize| half * PARTS * TILE + part * ROW;
+        assert_eq!(step.len(), STEP, "the length of a step");
+        let start = |part: usize| half * PARTS * TILE + part * LANES;
         let starts = std::array::from_fn(|part| step[start(part)..].as_mut_ptr());
-        Tiles { starts, row: PARTS * ROW }
+        Tiles { starts, row: PARTS * LANES }
     }
-}
-
-/// Splits the channels of pixels that follow one another: for each 32 of them and each pixel a row of each
-/// part, as lines of the left operand have; there is room for some more. Says whether they can be split.
-///
-/// # Safety
-/// The CPU has AVX-512 (F, BW, DQ, VL).
-///
-/// # Panics
-/// If `to` is too short.
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn split_pixels<const PARTS: usize>(
-    pixels: &[f32],
-    channels: usize,
-    room: usize,
-    to: &mut [f32],
-) -> bool {
-    let count = pixels.len() / channels;
-    assert!(count <= room, "there are more pixels than there is room for");
-    let row = PARTS * ROW;
-    let mut squares = [_mm512_setzero_ps(); 2];
-    for (block, to) in (0..channels.div_ceil(DEPTH)).zip(to.chunks_exact_mut(room * row)) {
-        let first = block * DEPTH;
-        let steps = DEPTH.min(channels - first);
-        let matrix = Matrix::new(&pixels[first..], count, steps, channels, 1);
-        let starts = std::array::from_fn(|part| to[part * ROW..].as_mut_ptr());
-        // SAFETY: `to` holds a row for each part of each pixel.
-        unsafe { pack_along::<PARTS>(matrix, Tiles { starts, row }, &mut squares) };
-    }
-    let [x, y] = squares;
-    can_be_split(_mm512_reduce_add_ps(_mm512_add_ps(x, y))) || pixels.iter().all(|&x| x == 0.0)
 }
 
 /// Whether numbers with this sum of squares can be split. All are finite, and rounding reaches no infinity;
@@ -175,11 +140,10 @@ fn first(count: usize) -> __mmask16 {
     ((1u32 << count.min(16)) - 1) as __mmask16
 }
 
-/// Bfloat16 numbers, as float32, whose sum is `x`, or nearly so if there are two. The last one's lower half
-/// is to be ignored.
+/// Bfloat16 numbers, as float32, whose sum is `x`. The last one's lower half is to be ignored.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn split<const PARTS: usize>(x: __m512) -> [__m512i; PARTS] {
+fn split(x: __m512) -> [__m512i; PARTS] {
     let half = _mm512_set1_epi32(0x8000);
     let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
     let mut rest = x;
@@ -208,15 +172,10 @@ fn pairs(x: __m512i, y: __m512i) -> __m512i {
 /// The row can be written.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_row<const PARTS: usize>(
-    [x, y]: [__m512; 2],
-    tiles: Tiles<PARTS>,
-    row: usize,
-    squares: &mut [__m512; 2],
-) {
+unsafe fn pack_row([x, y]: [__m512; 2], tiles: Tiles, row: usize, squares: &mut [__m512; 2]) {
     squares[0] = _mm512_fmadd_ps(x, x, squares[0]);
     squares[1] = _mm512_fmadd_ps(y, y, squares[1]);
-    let (xs, ys) = (split::<PARTS>(x), split::<PARTS>(y));
+    let (xs, ys) = (split(x), split(y));
     for part in 0..PARTS {
         let to = tiles.starts[part].wrapping_add(tiles.row * row);
         // SAFETY: the caller's promise.
@@ -230,11 +189,7 @@ unsafe fn pack_row<const PARTS: usize>(
 /// `tiles` can be written for so many rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_along<const PARTS: usize>(
-    block: Matrix<f32>,
-    tiles: Tiles<PARTS>,
-    squares: &mut [__m512; 2],
-) {
+unsafe fn pack_along(block: Matrix<f32>, tiles: Tiles, squares: &mut [__m512; 2]) {
     let (lines, steps, stride) = (block.rows(), block.columns(), block.row_stride());
     let masks = [first(steps), first(steps.saturating_sub(LANES))];
     for line in 0..lines {
@@ -256,11 +211,7 @@ unsafe fn pack_along<const PARTS: usize>(
 /// `tiles` can be written.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_across<const PARTS: usize>(
-    block: Matrix<f32>,
-    tiles: Tiles<PARTS>,
-    squares: &mut [__m512; 2],
-) {
+unsafe fn pack_across(block: Matrix<f32>, tiles: Tiles, squares: &mut [__m512; 2]) {
     let (lines, steps, stride) = (block.rows(), block.columns(), block.column_stride());
     let mask = first(lines);
     for row in 0..LANES {
