@@ -1,4 +1,4 @@
-//! Compares the two matrix product algorithms at the shapes that training meets.
+//! Compares the matrix product algorithms at the shapes that training meets.
 //!
 //! `cargo run --release -p flowrs-kernels --example gemm_bench` prints GFLOP/s, medians of
 //! interleaved rounds, on one thread and on two.
@@ -106,6 +106,8 @@ const CASES: &[Case] = &[
     case("lenet forward", (100, 3136, 512), false, true, 0.0),
     case("lenet weight", (512, 100, 3136), true, false, 1.0),
     case("lenet input", (100, 512, 3136), false, false, 0.0),
+    case("large forward", (128, 4096, 4096), false, true, 0.0),
+    case("large weight", (4096, 128, 4096), true, false, 1.0),
     case("one image", (1, 784, 512), false, true, 0.0),
 ];
 

@@ -345,18 +345,23 @@ fn forced_instruction_sets_use_our_own_kernel() {
 }
 
 #[test]
-fn operands_are_split_where_each_number_is_used_often() {
+fn operands_are_split_where_there_are_many_multiplications_for_each_element() {
     for isa in Isa::available() {
-        let has_tiles = format!("{isa:?}") == "amx";
-        let split = if has_tiles { GemmAlgorithm::Split } else { GemmAlgorithm::Blocked };
-        // A dense layer's forward pass and both gradients.
-        for (m, n, k) in [(128, 4096, 4096), (4096, 4096, 128), (128, 4096, 4096)] {
-            assert_eq!(choose(isa, ElementType::F32, (m, n, k)), split, "{isa:?}");
-            assert_eq!(choose(isa, ElementType::F64, (m, n, k)), GemmAlgorithm::Blocked);
+        let split = match isa.name() {
+            "amx" => GemmAlgorithm::Split,
+            _ => GemmAlgorithm::Blocked,
+        };
+        // A dense layer's forward pass and both gradients, and the smallest cube.
+        for sizes in [(128, 4096, 2048), (4096, 2048, 128), (128, 2048, 4096), (300, 300, 300)] {
+            assert_eq!(choose(isa, ElementType::F32, sizes), split, "{isa:?} {sizes:?}");
+            assert_eq!(choose(isa, ElementType::F64, sizes), GemmAlgorithm::Blocked);
         }
-        for (m, n, k) in [(100, 512, 784), (512, 784, 100), (100, 3136, 512), (64, 19600, 800)] {
-            assert_eq!(choose(isa, ElementType::F32, (m, n, k)), GemmAlgorithm::Blocked);
+        for sizes in [(100, 512, 784), (512, 784, 100), (64, 19600, 800), (299, 299, 299)] {
+            assert_eq!(choose(isa, ElementType::F32, sizes), GemmAlgorithm::Blocked, "{sizes:?}");
         }
+        let huge = (usize::MAX / 2, usize::MAX / 2, usize::MAX / 2);
+        assert_eq!(choose(isa, ElementType::F32, huge), split);
+        assert_eq!(choose(isa, ElementType::F32, (0, 0, 512)), GemmAlgorithm::Blocked);
     }
 }
 

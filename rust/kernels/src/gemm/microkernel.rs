@@ -142,8 +142,8 @@ macro_rules! each_row {
     };
 }
 
-/// `c = epilogue(alpha * a * b + beta * c)` of operands that are split, with `alpha` and `beta`, `a` and `b` as
-/// pairs; rows or columns of both operands lie together.
+/// `c = epilogue(alpha * a * b + beta * c)` of operands that are split, with `alpha` and `beta`, `a` and
+/// `b` as pairs; rows or columns of both operands lie together.
 type SplitProduct<T> = fn(
     Isa,
     &dyn Parallel,

@@ -470,17 +470,17 @@ struct Panel<'a, T> {
 }
 
 impl<T> Place<'_, T> {
-    /// The panel's channels of some pixels of an image's row, from the `x`th on.
+    /// The panel's channels of the pixels of an image's row.
     ///
     /// # Safety
     /// Nobody else reads or writes them meanwhile.
-    pub(super) unsafe fn block(
+    unsafe fn block(
         &self,
         image: usize,
-        [z, y, x]: [usize; 3],
+        row: [usize; 2],
         (pixels, columns): (usize, usize),
     ) -> Block<'_, T> {
-        let start = (self.start)(image, [z, y]) + x * self.pixel + self.column;
+        let start = (self.start)(image, row) + self.column;
         // SAFETY: the caller's promise.
         unsafe { Block::new(self.rows, self.pixel, (0, pixels), (start, columns)) }
     }
@@ -543,7 +543,7 @@ impl<T: Float> Panel<'_, T> {
             let data = &input.data[input.offset(shape, image, [z, y, 0])..];
             // SAFETY: units have different pixels or channels, and each is run once; the rows of a unit
             // are computed one after another.
-            let mut c = unsafe { place.block(image, [z, y, 0], (width, self.columns)) };
+            let mut c = unsafe { place.block(image, [z, y], (width, self.columns)) };
             task(Left { data, row, step: 1, stretches }, &mut c);
         }
     }

@@ -11,7 +11,7 @@ use super::patches::{Patch, PatchTarget, add_patch, copy_patch, row_stride};
 use super::transpose::{backward_weight, forward_weight};
 use super::units::{TASKS, for_each_unit};
 use super::{ConvolutionShape, Pass};
-use crate::gemm::{Epilogue, Matrix, MatrixMut, choose, gemm};
+use crate::gemm::{Epilogue, GemmAlgorithm, Matrix, MatrixMut, gemm};
 use crate::parallel::Parts;
 use crate::window::Layout;
 use crate::{Float, Isa, Parallel, Serial};
@@ -140,10 +140,8 @@ fn product<T: Float>(
     c: MatrixMut<T>,
     epilogue: Epilogue<T>,
 ) {
-    let (m, k, n) = (a.rows(), a.columns(), b.columns());
-    let algorithm = choose(isa, T::TYPE, (m, n, k));
     let beta = if accumulate { T::ONE } else { T::ZERO };
-    gemm(isa, &Serial, algorithm, T::ONE, a, b, beta, c, epilogue);
+    gemm(isa, &Serial, GemmAlgorithm::Blocked, T::ONE, a, b, beta, c, epilogue);
 }
 
 /// Part `index` of `parts` nearly equal ones.

@@ -2,8 +2,9 @@
 //!
 //! A float32 number is the sum of three bfloat16 numbers, of which each is 2^-8 of the one before or less.
 //! Of the nine products of two such sums six matter, and the result is as exact as a plain sum of float32
-//! products (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
-//! Computations", 2019). AMX multiplies bfloat16 numbers 16 times as fast as AVX-512 float32 ones.
+//! products (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For
+//! Higher-Precision Computations", 2019). AMX multiplies bfloat16 numbers 16 times as fast as AVX-512
+//! float32 ones.
 //!
 //! The operand with fewer lines (rows of the left one, columns of the right one) is packed first, for all
 //! tasks; each task then packs a few panels of the other one and multiplies them with all of the first.
@@ -16,8 +17,8 @@ mod tiles;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use pack::{DEPTH as STEP_DEPTH, Side, pack, packed};
-use tiles::{Registers, SIDE, STEP, Sums, kernel};
+use pack::{Side, pack, packed};
+use tiles::{Registers, SIDE, STEP, STEP_DEPTH, Sums, kernel};
 
 use super::blocked;
 use super::epilogue::{Epilogue, finish};
@@ -298,14 +299,13 @@ impl Product<'_> {
     ) {
         let (rows, columns) = self.sizes(square);
         let kernel = kernel(rows, columns);
-        let steps = a.len() / STEP;
+        let [(a, _), (b, _)] = [a, b].map(|panel| panel.as_chunks::<STEP>());
+        let steps = a.len();
         let parts = steps.min(INTERRUPTIONS);
         registers.clear();
         for part in 0..parts {
             for index in part * steps / parts..(part + 1) * steps / parts {
-                let [a, b] = [a, b].map(|panel| &panel[index * STEP..][..STEP]);
-                // SAFETY: both are a step.
-                unsafe { kernel(registers, a, b) };
+                kernel(registers, &a[index], &b[index]);
             }
             self.fetch(square, (part, parts));
             if let Some(square) = unfinished {

@@ -7,14 +7,12 @@
 
 use std::arch::x86_64::*;
 
-use super::tiles::{LINES, PARTS, SIDE, STEP, TILE};
+use super::tiles::{LINES, PARTS, ROW, SIDE, STEP, STEP_DEPTH, TILES};
 use crate::gemm::lanes::prefetch;
 use crate::gemm::matrix::Matrix;
 use crate::gemm::pack::AVX512_TRANSPOSER;
 
-/// Steps of the depth that are split together.
-pub(super) const DEPTH: usize = 32;
-/// Elements of a vector, and of a row of a tile, each two bfloat16 numbers.
+/// Elements of a vector.
 const LANES: usize = 16;
 
 /// Which operand a panel is of.
@@ -26,7 +24,7 @@ pub(super) enum Side {
 
 /// Elements of a packed panel of so much depth.
 pub(super) fn packed(depth: usize) -> usize {
-    depth.div_ceil(DEPTH) * STEP
+    depth.div_ceil(STEP_DEPTH) * STEP
 }
 
 /// Packs a panel, one row of the matrix for each of its lines. The result says whether its numbers can be
@@ -36,37 +34,29 @@ pub(super) fn packed(depth: usize) -> usize {
 /// The CPU has AVX-512 (F, BW, DQ, VL).
 ///
 /// # Panics
-/// If the matrix has more lines than a panel, if neither its rows nor its columns lie together, or if
-/// `packed` is too short.
+/// If the matrix has more lines than a panel, if neither its rows nor its columns lie together, or if `to`
+/// is not as long as a packed panel.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn pack(lines: Matrix<f32>, side: Side, packed: &mut [f32]) -> bool {
+pub(super) fn pack(lines: Matrix<f32>, side: Side, to: &mut [f32]) -> bool {
     let (count, depth) = (lines.rows(), lines.columns());
+    assert_eq!(to.len(), packed(depth), "the length of a packed panel");
     assert!(count <= SIDE, "a panel has at most so many lines");
     let along = lines.column_stride() == 1;
     assert!(along || lines.row_stride() == 1, "neither rows nor columns lie together");
     let transposed = along != (side == Side::Left);
-    let mut copy = [0.0; LINES * DEPTH];
+    let mut copy = [0.0; LINES * STEP_DEPTH];
     let mut squares = [_mm512_setzero_ps(); 2];
-    for (step, packed) in packed.chunks_exact_mut(STEP).enumerate() {
-        let first = step * DEPTH;
-        let steps = DEPTH.min(depth - first);
-        for half in 0..count.div_ceil(LINES) {
-            let line = half * LINES;
+    for (step, to) in to.chunks_exact_mut(STEP).enumerate() {
+        let first = step * STEP_DEPTH;
+        let steps = STEP_DEPTH.min(depth - first);
+        for (line, tiles) in (0..count).step_by(LINES).zip(to.chunks_exact_mut(TILES)) {
             let mut block = lines.block(line, LINES.min(count - line), first, steps);
             if transposed {
                 block = turned(block, &mut copy);
             }
-            let tiles = Tiles::of(packed, half);
-            // SAFETY: all tiles can be written.
-            unsafe {
-                if side == Side::Left {
-                    pack_along(block, tiles, &mut squares);
-                    for line in block.rows()..LINES {
-                        pack_row([_mm512_setzero_ps(); 2], tiles, line, &mut squares);
-                    }
-                } else {
-                    pack_across(block, tiles, &mut squares);
-                }
+            match side {
+                Side::Left => pack_along(block, tiles, &mut squares),
+                Side::Right => pack_across(block, tiles, &mut squares),
             }
         }
     }
@@ -78,16 +68,16 @@ pub(super) fn pack(lines: Matrix<f32>, side: Side, packed: &mut [f32]) -> bool {
 /// and the other way round.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn turned<'a>(block: Matrix<f32>, copy: &'a mut [f32; LINES * DEPTH]) -> Matrix<'a, f32> {
+fn turned<'a>(block: Matrix<f32>, copy: &'a mut [f32; LINES * STEP_DEPTH]) -> Matrix<'a, f32> {
     let (lines, steps) = (block.rows(), block.columns());
     let (from_line, from_step) = (block.row_stride(), block.column_stride());
-    let (line, step) = if from_step == 1 { (1, LINES) } else { (DEPTH, 1) };
+    let (line, step) = if from_step == 1 { (1, LINES) } else { (STEP_DEPTH, 1) };
     let (from_stride, to_stride) =
         if from_step == 1 { (from_line, step) } else { (from_step, line) };
     for first in (0..steps).step_by(LANES) {
         let square = block.block(0, lines, first, LANES.min(steps - first));
         let (mut from, mut from_stride) = (square.data(), from_stride);
-        let mut filled = [0.0; TILE];
+        let mut filled = [0.0; LINES * LANES];
         if square.rows() < LINES || square.columns() < LANES {
             // A square of its own, filled up with zeros.
             let rows = if from_step == 1 { square } else { square.transposed() };
@@ -103,23 +93,6 @@ fn turned<'a>(block: Matrix<f32>, copy: &'a mut [f32; LINES * DEPTH]) -> Matrix<
         unsafe { (AVX512_TRANSPOSER.transpose)(from.as_ptr(), from_stride, to, to_stride) };
     }
     Matrix::new(copy, lines, steps, line, step)
-}
-
-/// A tile for each part: where they begin, and the distance of their rows.
-#[derive(Clone, Copy)]
-struct Tiles {
-    starts: [*mut f32; PARTS],
-    row: usize,
-}
-
-impl Tiles {
-    /// The first or the second tiles of a packed step.
-    fn of(step: &mut [f32], half: usize) -> Self {
-        assert_eq!(step.len(), STEP, "the length of a step");
-        let start = |part: usize| half * PARTS * TILE + part * LANES;
-        let starts = std::array::from_fn(|part| step[start(part)..].as_mut_ptr());
-        Tiles { starts, row: PARTS * LANES }
-    }
 }
 
 /// Whether numbers with this sum of squares can be split. All are finite, and rounding reaches no infinity;
@@ -166,57 +139,48 @@ fn pairs(x: __m512i, y: __m512i) -> __m512i {
     _mm512_mask_blend_epi16(UPPER, _mm512_srli_epi32::<16>(x), y)
 }
 
-/// Writes a row of a tile of each part, and adds the squares of the numbers.
-///
-/// # Safety
-/// The row can be written.
+/// Makes a row of a tile of each part, and adds the squares of the numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_row([x, y]: [__m512; 2], tiles: Tiles, row: usize, squares: &mut [__m512; 2]) {
+fn pack_row([x, y]: [__m512; 2], row: &mut [f32], squares: &mut [__m512; 2]) {
     squares[0] = _mm512_fmadd_ps(x, x, squares[0]);
     squares[1] = _mm512_fmadd_ps(y, y, squares[1]);
     let (xs, ys) = (split(x), split(y));
-    for part in 0..PARTS {
-        let to = tiles.starts[part].wrapping_add(tiles.row * row);
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_storeu_si512(to.cast(), pairs(xs[part], ys[part])) };
+    for ((x, y), to) in xs.into_iter().zip(ys).zip(row.as_chunks_mut::<ROW>().0) {
+        // SAFETY: that is the length of a vector.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs(x, y)) };
     }
 }
 
-/// A row of each part for each of some lines that each lie together.
-///
-/// # Safety
-/// `tiles` can be written for so many rows.
+/// A tile of each part of lines that each lie together: a row for each, and rows of zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_along(block: Matrix<f32>, tiles: Tiles, squares: &mut [__m512; 2]) {
+fn pack_along(block: Matrix<f32>, tiles: &mut [f32], squares: &mut [__m512; 2]) {
     let (lines, steps, stride) = (block.rows(), block.columns(), block.row_stride());
     let masks = [first(steps), first(steps.saturating_sub(LANES))];
-    for line in 0..lines {
+    let mut rows = tiles.chunks_exact_mut(PARTS * ROW);
+    for (line, row) in (0..lines).zip(&mut rows) {
         let from = block.data()[line * stride..].as_ptr();
         // SAFETY: the block holds `steps` elements from there; others are not read.
         let halves = std::array::from_fn(|half| unsafe {
             _mm512_maskz_loadu_ps(masks[half], from.wrapping_add(LANES * half))
         });
-        prefetch(from.wrapping_add(4 * DEPTH));
-        prefetch(from.wrapping_add(4 * DEPTH + LANES));
-        // SAFETY: the row lies in the tile.
-        unsafe { pack_row(halves, tiles, line, squares) };
+        prefetch(from.wrapping_add(4 * STEP_DEPTH));
+        prefetch(from.wrapping_add(4 * STEP_DEPTH + LANES));
+        pack_row(halves, row, squares);
     }
+    rows.for_each(|row| row.fill(0.0));
 }
 
 /// A tile of each part of lines that lie side by side: a row for each two steps.
-///
-/// # Safety
-/// `tiles` can be written.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_across(block: Matrix<f32>, tiles: Tiles, squares: &mut [__m512; 2]) {
+fn pack_across(block: Matrix<f32>, tiles: &mut [f32], squares: &mut [__m512; 2]) {
     let (lines, steps, stride) = (block.rows(), block.columns(), block.column_stride());
     let mask = first(lines);
-    for row in 0..LANES {
+    for (index, row) in tiles.chunks_exact_mut(PARTS * ROW).enumerate() {
         let halves = std::array::from_fn(|half| {
-            let step = row + LANES * half;
+            let step = index + LANES * half;
             if step < steps {
                 let from = block.data()[step * stride..].as_ptr();
                 prefetch(from.wrapping_add(SIDE));
@@ -226,7 +190,6 @@ unsafe fn pack_across(block: Matrix<f32>, tiles: Tiles, squares: &mut [__m512; 2
                 _mm512_setzero_ps()
             }
         });
-        // SAFETY: the row lies in the tile.
-        unsafe { pack_row(halves, tiles, row, squares) };
+        pack_row(halves, row, squares);
     }
 }

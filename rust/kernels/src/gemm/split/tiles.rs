@@ -11,12 +11,15 @@ use crate::Isa;
 pub(super) const SIDE: usize = 2 * LINES;
 /// Lines of a tile: rows of the left operand, or columns of the right one.
 pub(super) const LINES: usize = 16;
-/// Elements of the memory of one tile, each two bfloat16 numbers.
-pub(super) const TILE: usize = 256;
+/// Elements of a row of a tile, each two bfloat16 numbers.
+pub(super) const ROW: usize = 16;
 /// Parts of each number.
 pub(super) const PARTS: usize = 3;
-/// Elements of a packed step: two tiles of each part.
-pub(super) const STEP: usize = 2 * PARTS * TILE;
+/// Elements of a tile of each part: a row of all parts follows another.
+pub(super) const TILES: usize = LINES * PARTS * ROW;
+/// Elements of a packed step, and the steps of the depth in it.
+pub(super) const STEP: usize = 2 * TILES;
+pub(super) const STEP_DEPTH: usize = 32;
 
 /// The sums of a square, row by row, and room for their transposition.
 #[repr(align(64))]
@@ -49,6 +52,8 @@ impl Configuration {
 pub(super) struct Registers(PhantomData<*const ()>);
 
 impl Registers {
+    /// Makes the tile registers ready for this thread.
+    ///
     /// # Panics
     /// If the instruction set has no tiles.
     pub(super) fn new(isa: Isa) -> Self {
@@ -111,10 +116,7 @@ impl Registers {
 
 /// Multiplies the parts of a step and adds them to the sums. The work goes on when this returns, and other
 /// code overlaps with it.
-///
-/// # Safety
-/// Both operands are packed steps.
-pub(super) type Kernel = unsafe fn(ready: &Registers, a: &[f32], b: &[f32]);
+pub(super) type Kernel = fn(ready: &Registers, a: &[f32; STEP], b: &[f32; STEP]);
 
 /// Loads a part of the left operand, of 1 or 2 tiles, and multiplies each with the 1 or 2 tiles of the right
 /// one that are there.
@@ -170,11 +172,8 @@ macro_rules! kernels {
     ($($name:ident $m:tt $n:tt;)*) => {$(
         /// The products of parts that are large enough to matter, smaller ones first; from one to the next
         /// only one operand changes.
-        ///
-        /// # Safety
-        /// See [`Kernel`].
-        unsafe fn $name(_: &Registers, a: &[f32], b: &[f32]) {
-            // SAFETY: the caller's promises, and registers that are ready.
+        fn $name(_: &Registers, a: &[f32; STEP], b: &[f32; STEP]) {
+            // SAFETY: the registers are ready, and the tiles lie inside the steps.
             unsafe {
                 std::arch::asm!(
                     first_b!($n),
@@ -185,8 +184,8 @@ macro_rules! kernels {
                     next_b!(2, $m, $n),
                     next_b!(0, $m, $n),
                     "/* {tile} */",
-                    row = in(reg) PARTS * LINES * size_of::<f32>(),
-                    tile = const PARTS * TILE * size_of::<f32>(),
+                    row = in(reg) PARTS * ROW * size_of::<f32>(),
+                    tile = const TILES * size_of::<f32>(),
                     a = in(reg) a.as_ptr(),
                     b = in(reg) b.as_ptr(),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
