@@ -15,6 +15,7 @@ from op_jobs import ISAS
 
 import flowrs as flow
 import flowrs.typing as tp
+from flowrs import _flowrs
 from flowrs.optimizer import Adam, CosineScheduler, Optimizer, PiecewiseConstantScheduler, warmup
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,11 +55,12 @@ class Tolerance:
 SINGLE = Tolerance(2e-6, 3e-4, 3e-4, 1e-4)
 #: The rates are float32 in float64 runs too: 0.1 is off by 1.5e-8.
 DOUBLE = Tolerance(1e-6, 1e-6, 1e-6, 1e-7)
-#: Every trace with the instructions of this CPU, two with each plainer set.
-CASES = [(name, ISAS[-1]) for name in OPTIMIZERS] + [
+#: Every trace with the instructions that are chosen on this CPU, two with each other set.
+CASES = [(name, _flowrs.isa()) for name in OPTIMIZERS] + [
     (name, isa)
     for name in ("mlp sgd 0.05 momentum 0.9", "mlp adam 0.001 bias correction")
-    for isa in ISAS[:-1]
+    for isa in ISAS
+    if isa != _flowrs.isa()
 ]
 #: Losses whose bound is ``first_losses``: ten for the MLP.
 EARLY = 10

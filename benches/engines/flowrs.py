@@ -3,7 +3,6 @@
 # Annotations stay objects here (no `from __future__ import annotations`): a job's are read when it
 # is defined, and these name local variables.
 
-import os
 import re
 from contextlib import nullcontext
 
@@ -13,21 +12,15 @@ from harness.operation import RATE, Operation
 
 import flowrs as flow
 import flowrs.typing as tp
-from flowrs import _flowrs
 from flowrs.blob import Blob
 
 from . import Action, Array, Step, Task
 
-
-def _direct() -> None:
-    """The same algorithms in both precisions: no float32 numbers are split for AMX."""
-    flow.config.convolution_algorithm("direct")
-    if _flowrs.isa() == "amx":
-        os.environ["FLOWRS_ISA"] = "avx512"
-
-
 #: Settings of flowrs by the variants of the engine.
-SETTINGS = {"strict": lambda: flow.config.precision("strict"), "direct": _direct}
+SETTINGS = {
+    "strict": lambda: flow.config.precision("strict"),
+    "direct": lambda: flow.config.convolution_algorithm("direct"),
+}
 
 
 def setup(task: Task, variant: str | None = None) -> Step:

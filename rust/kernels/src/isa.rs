@@ -36,19 +36,21 @@ impl Isa {
         Isa(Level::Avx512, Tiles::Yes),
     ];
 
-    /// The widest instruction set of this CPU.
+    /// The widest vectors of this CPU. Tiles are left to those who ask for them: they are the fastest only
+    /// where a thread has its core for itself.
     pub fn detect() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
             let plainest = Isa(Level::Portable, Tiles::No);
-            Isa::ALL.into_iter().rev().find(|isa| isa.exists()).unwrap_or(plainest)
+            let exists = |isa: &Isa| !isa.has_tiles() && isa.exists();
+            Isa::ALL.into_iter().rev().find(exists).unwrap_or(plainest)
         })
     }
 
     /// Every instruction set of this CPU, the plainest first.
     pub fn available() -> Vec<Isa> {
-        let best = Isa::detect();
-        Isa::ALL.into_iter().filter(|isa| *isa <= best).collect()
+        static HERE: OnceLock<Vec<Isa>> = OnceLock::new();
+        HERE.get_or_init(|| Isa::ALL.into_iter().filter(|isa| isa.exists()).collect()).clone()
     }
 
     /// The instruction set called `name`: "portable", "avx2", "avx512" or "amx".

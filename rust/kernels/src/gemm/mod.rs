@@ -139,9 +139,7 @@ impl GemmAlgorithm {
 /// `matrixmultiply` detects the instruction set for itself, so it serves the best one of this CPU only.
 /// There our own kernel was the faster one at every shape of `examples/gemm_bench.rs`.
 ///
-/// Tiles of bfloat16 numbers are fast while a thread has them for itself, and slower than vectors while its
-/// core's other hardware thread, perhaps of another machine, uses them too; nothing tells beforehand. So
-/// operands are split only where that takes little of the time, and tiles gain more than they may lose.
+/// Operands are split, where the instruction set has tiles, if that takes little of the time.
 pub fn choose(isa: Isa, element: ElementType, (m, n, k): (usize, usize, usize)) -> GemmAlgorithm {
     /// The least number of multiplications for each element of the operands and of the result.
     const USES: f64 = 100.0;
