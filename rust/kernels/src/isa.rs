@@ -36,8 +36,8 @@ impl Isa {
         Isa(Level::Avx512, Tiles::Yes),
     ];
 
-    /// The widest vectors of this CPU. Tiles are left to those who ask for them: they are the fastest only
-    /// where a thread has its core for itself.
+    /// The widest vectors of this CPU. Tiles are left to those who ask for them: at times they are slower
+    /// than vectors (see "Products" in `ARCHITECTURE.md`).
     pub fn detect() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
