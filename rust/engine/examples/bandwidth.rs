@@ -1,4 +1,4 @@
-//! How near elementwise chains and normalisations come to the bandwidth of a plain copy.
+//! How near elementwise chains, normalisations, softmax and pools come to the bandwidth of a plain copy.
 //!
 //! `cargo run --release -p flowrs-engine --example bandwidth` prints GB/s, of all that must be read
 //! and written, the best of many rounds, on one thread and on two; and the part of the copy's.
@@ -13,7 +13,9 @@ use flowrs_kernels::normalization::{
     Affine, batch_norm, batch_norm_gradient, layer_norm, layer_norm_gradient,
     layer_norm_parameter_gradient, moments, scratch_elements,
 };
-use flowrs_kernels::{Data, DataMut, ElementType, Isa, Parallel, Serial, for_each_chunk};
+use flowrs_kernels::pooling::{PoolingShape, avg_pool, max_pool};
+use flowrs_kernels::softmax::softmax;
+use flowrs_kernels::{Data, DataMut, ElementType, Isa, Layout, Parallel, Serial, for_each_chunk};
 
 type Kernel = Box<dyn FnMut(&dyn Parallel)>;
 
@@ -123,6 +125,46 @@ fn layer_norm_cases(isa: Isa, [rows, length]: [usize; 2]) -> [Case; 2] {
     ]
 }
 
+fn softmax_case(isa: Isa, count: usize, depth: usize) -> Case {
+    let rows = count / depth;
+    let (x, y) = (numbers(rows * depth), numbers(rows * depth));
+    let kernel = Box::new(move |parallel: &dyn Parallel| {
+        softmax(isa, parallel, rows, depth, 1, x, y);
+    });
+    Case { name: format!("softmax of {depth}"), bytes: 8 * rows * depth, kernel }
+}
+
+/// The maxima and the averages of windows on images of 64 channels.
+fn pool_cases(
+    isa: Isa,
+    count: usize,
+    side: usize,
+    [window, stride]: [usize; 2],
+    layout: Layout,
+) -> [Case; 2] {
+    const CHANNELS: usize = 64;
+    let batch = (count / (CHANNELS * side * side)).max(1);
+    let output = (side - window) / stride + 1;
+    let square = |side: usize| [1, side, side];
+    let (windows, strides, padding) = (square(window), [1, stride, stride], [0; 3]);
+    let (input, outputs) = (square(side), square(output));
+    let shape =
+        PoolingShape::new(batch, CHANNELS, input, windows, strides, padding, outputs, layout)
+            .expect("sizes that fit together");
+    let x = &*numbers(shape.input_elements());
+    let [greatest, average] = [(); 2].map(|()| numbers(shape.output_elements()));
+    let bytes = 4 * (x.len() + average.len());
+    let maximum = move |parallel: &dyn Parallel| {
+        max_pool(isa, parallel, &shape, x, greatest, None);
+    };
+    let mean = move |parallel: &dyn Parallel| avg_pool(isa, parallel, &shape, x, average);
+    let name = format!("pool {window}/{stride} of {side}x{side}, {layout:?}");
+    [
+        Case { name: format!("max {name}"), bytes, kernel: Box::new(maximum) },
+        Case { name: format!("avg {name}"), bytes, kernel: Box::new(mean) },
+    ]
+}
+
 /// GB/s of a case and of a copy, the best of several rounds; the rounds take turns.
 fn measure(case: &mut Case, copy: &mut Case, parallel: &dyn Parallel) -> [f64; 2] {
     let mut best = [f64::INFINITY; 2];
@@ -153,6 +195,13 @@ fn main() {
             single("add", Operation::Add),
             elementwise(isa, "chain of 4", chain(), count),
         ]);
+        cases.extend([10, 32, 1000].map(|depth| softmax_case(isa, count, depth)));
+        for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+            cases.extend(pool_cases(isa, count, 14, [2, 2], layout));
+            cases.extend(pool_cases(isa, count, 56, [2, 2], layout));
+            cases.extend(pool_cases(isa, count, 56, [3, 2], layout));
+            cases.extend(pool_cases(isa, count, 56, [3, 1], layout));
+        }
         if label == "64 MiB" {
             cases.extend(batch_norm_cases(isa, [128, 64, 32 * 32]));
             cases.extend(batch_norm_cases(isa, [128 * 1024, 64, 1]));

@@ -41,6 +41,12 @@ impl Axis {
         first.min(end)..end
     }
 
+    /// The outputs whose windows lie inside the input.
+    pub(crate) fn whole_outputs(&self) -> Range<usize> {
+        let (first, last) = (self.outputs(0), self.outputs(self.window - 1));
+        first.start.min(last.end)..last.end
+    }
+
     /// The taps of the window of `output` that lie inside the input.
     #[inline(always)]
     pub(crate) fn taps(&self, output: usize) -> Range<usize> {

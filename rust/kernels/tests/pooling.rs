@@ -59,6 +59,8 @@ fn shapes() -> impl Strategy<Value = PoolingShape> {
     let none = || Just([1usize, 1, 1, 0, 0]).boxed();
     let axes = prop_oneof![
         1 => [none(), none(), axis(70, 9).boxed()],
+        // Rows that are pooled as they lie.
+        1 => [none(), axis(8, 4).boxed(), axis(190, 5).boxed()],
         4 => [none(), axis(12, 5).boxed(), axis(40, 5).boxed()],
         2 => [axis(6, 3).boxed(), axis(6, 4).boxed(), axis(9, 4).boxed()],
         // More elements in a window than a byte can count.
@@ -97,6 +99,46 @@ fn one_nan<T: Float>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
+/// Old content of any memory must not matter.
+fn unset<T: Float>(like: &[T]) -> Vec<T> {
+    vec![T::from_f64(7.5); like.len()]
+}
+
+fn check_max_pool<T: Float>(shape: &PoolingShape, seed: u64, x: &[T], y: Vec<T>, argmax: &[u8])
+where
+    Vec<T>: Bits,
+{
+    let (fits, like) = (shape.argmax_fits(), y.clone());
+    let max = |isa: Isa, parallel: &dyn Parallel| {
+        let (mut y, mut argmax) = (unset(&like), vec![7u8; like.len()]);
+        max_pool(isa, parallel, shape, x, &mut y, fits.then_some(&mut argmax[..]));
+        (one_nan(y), argmax)
+    };
+    let without_argmax = |isa: Isa, parallel: &dyn Parallel| {
+        let mut y = unset(&like);
+        max_pool(isa, parallel, shape, x, &mut y, None);
+        one_nan(y)
+    };
+    let want = (one_nan(y), argmax.to_vec());
+    on_every_isa(seed, without_argmax, &want.0);
+    on_every_isa(seed, max, &want);
+}
+
+fn check_avg_pool<T: Float>(shape: &PoolingShape, seed: u64, x: &[T], y: Vec<T>)
+where
+    Vec<T>: Bits,
+{
+    // A sum of zeros may begin with either.
+    let one_zero = |y: Vec<T>| one_nan(y.into_iter().map(|y| y + T::ZERO).collect());
+    let like = y.clone();
+    let average = |isa: Isa, parallel: &dyn Parallel| {
+        let mut y = unset(&like);
+        avg_pool(isa, parallel, shape, x, &mut y);
+        one_zero(y)
+    };
+    on_every_isa(seed, average, &one_zero(y));
+}
+
 fn check<T: Float>(shape: &PoolingShape, values: Values, seed: u64)
 where
     Vec<T>: Bits,
@@ -104,26 +146,11 @@ where
     let numbers = &mut Numbers::new(seed);
     let x: Vec<T> = (0..shape.input_elements()).map(|_| values.draw(numbers).cast()).collect();
     let dy: Vec<T> = (0..shape.output_elements()).map(|_| numbers.next().cast()).collect();
-    // Old content of any memory must not matter.
-    let unset = |like: &[T]| vec![T::from_f64(7.5); like.len()];
-
     let fits = shape.argmax_fits();
     let (mut y, mut argmax, mut dx) = (unset(&dy), vec![7u8; dy.len()], unset(&x));
     naive::max_pool(shape, &x, &mut y, fits.then_some(&mut argmax[..]));
     naive::max_pool_gradient(shape, &x, &dy, &mut dx);
-    let max = |isa: Isa, parallel: &dyn Parallel| {
-        let (mut y, mut argmax) = (unset(&dy), vec![7u8; dy.len()]);
-        max_pool(isa, parallel, shape, &x, &mut y, fits.then_some(&mut argmax[..]));
-        (one_nan(y), argmax)
-    };
-    let without_argmax = |isa: Isa, parallel: &dyn Parallel| {
-        let mut y = unset(&dy);
-        max_pool(isa, parallel, shape, &x, &mut y, None);
-        one_nan(y)
-    };
-    let want = (one_nan(y), argmax.clone());
-    on_every_isa(seed, without_argmax, &want.0);
-    on_every_isa(seed, max, &want);
+    check_max_pool(shape, seed, &x, y, &argmax);
     let maxima = [Maxima::Input(&x[..]), Maxima::Positions(&argmax[..])];
     for maxima in maxima.into_iter().take(1 + usize::from(fits)) {
         let gradient = |isa: Isa, parallel: &dyn Parallel| {
@@ -137,13 +164,7 @@ where
     let (mut y, mut dx) = (unset(&dy), unset(&x));
     naive::avg_pool(shape, &x, &mut y);
     naive::avg_pool_gradient(shape, &dy, &mut dx);
-    let average = |isa: Isa, parallel: &dyn Parallel| {
-        let mut y = unset(&dy);
-        avg_pool(isa, parallel, shape, &x, &mut y);
-        // A sum of zeros may begin with either.
-        one_nan(y.into_iter().map(|y| y + T::ZERO).collect())
-    };
-    on_every_isa(seed, average, &one_nan(y.into_iter().map(|y| y + T::ZERO).collect()));
+    check_avg_pool(shape, seed, &x, y);
     let gradient = |isa: Isa, parallel: &dyn Parallel| {
         let mut dx = unset(&x);
         avg_pool_gradient(isa, parallel, shape, &dy, &mut dx);
@@ -166,6 +187,48 @@ proptest! {
             false => check::<f32>(&shape, values, seed),
         }
     }
+}
+
+/// Pools of planes that have to come from memory, with short and long rows.
+fn check_large<T: Float>(window: usize, stride: usize, padding: usize, width: usize)
+where
+    Vec<T>: Bits,
+{
+    let (batch, channels, height) = (2, 3, (1 << 22) / (6 * width) + 1);
+    let output = |size: usize| (size + 2 * padding - window) / stride + 1;
+    let square = |size: usize| [1, size, size];
+    let (strides, paddings) = ([1, stride, stride], [0, padding, padding]);
+    let (input, outputs) = ([1, height, width], [1, output(height), output(width)]);
+    let layout = Layout::ChannelsFirst;
+    let shape = PoolingShape::new(
+        batch,
+        channels,
+        input,
+        square(window),
+        strides,
+        paddings,
+        outputs,
+        layout,
+    )
+    .expect("sizes that fit together");
+    let numbers = &mut Numbers::new(width as u64);
+    let x: Vec<T> =
+        (0..shape.input_elements()).map(|_| Values::Ties.draw(numbers).cast()).collect();
+    let mut y = vec![T::ZERO; shape.output_elements()];
+    let mut argmax = vec![7u8; y.len()];
+    naive::max_pool(&shape, &x, &mut y, Some(&mut argmax));
+    check_max_pool(&shape, 1, &x, y.clone(), &argmax);
+    naive::avg_pool(&shape, &x, &mut y);
+    check_avg_pool(&shape, 1, &x, y);
+}
+
+#[test]
+fn pools_of_large_planes_are_the_naive_ones() {
+    check_large::<f32>(2, 2, 0, 28);
+    check_large::<f32>(3, 1, 1, 17);
+    check_large::<f32>(3, 2, 1, 67);
+    check_large::<f64>(2, 2, 0, 31);
+    check_large::<f64>(3, 2, 1, 130);
 }
 
 /// A pool over one axis of one channel.

@@ -1,15 +1,16 @@
-//! Cells: some channels of an output pixel, whose windows have the same taps inside the input. A
-//! cell's sums or maxima stay in registers while its windows' elements go by, one tap after the
-//! other.
+//! Cells: some outputs of a segment. A cell's sums or maxima stay in registers while its windows'
+//! elements go by, one tap after the other.
 
 use std::ops::Range;
 
+use super::every_other::every_other;
 use super::planes::Planes;
 use crate::cells::Cells;
 use crate::isa::Instructions;
 use crate::{Element, Float};
 
-/// The channels of an output pixel: their windows have the same taps inside the input.
+/// Neighbouring outputs whose windows have the same taps inside the input; see
+/// [`Planes`].
 pub(super) struct Segment {
     /// The outputs, within their row.
     pub(super) outputs: Range<usize>,
@@ -36,9 +37,9 @@ impl Segment {
     }
 }
 
-/// Runs the body for each tap of a segment, with its number and where the element of the output
-/// number `first` lies. A closure might be compiled for other instructions than the function it is
-/// in.
+/// Runs the body for each tap of a segment, with its number and where its element lies for the output
+/// whose window begins `first` elements behind the first one's. A closure might be compiled for other
+/// instructions than the function it is in.
 macro_rules! for_each_tap {
     ($segment:expr, $planes:expr, $first:expr, |$tap:ident, $at:ident| $body:block) => {
         let (segment, planes): (&Segment, &Planes) = ($segment, $planes);
@@ -59,31 +60,43 @@ macro_rules! for_each_tap {
 }
 pub(super) use for_each_tap;
 
-/// So many elements.
+/// So many elements, each `STEP` behind the one before it.
+///
+/// # Safety
+/// The CPU has the instructions of `I`, for which the caller is compiled.
 #[inline(always)]
-fn load<T: Float, const N: usize>(from: &[T], at: usize) -> [T; N] {
+unsafe fn load<I: Instructions, T: Float, const STEP: usize, const N: usize>(
+    from: &[T],
+    at: usize,
+) -> [T; N] {
     let mut values = [T::ZERO; N];
-    values.copy_from_slice(&from[at..at + N]);
+    match STEP {
+        1 => values.copy_from_slice(&from[at..at + N]),
+        // SAFETY: the caller's contract.
+        2 => unsafe { every_other::<I, T, N>(&from[at..], &mut values) },
+        _ => values.iter_mut().zip(from[at..].iter().step_by(STEP)).for_each(|(to, x)| *to = *x),
+    }
     values
 }
 
 /// The greatest elements of a segment's windows.
-pub(super) struct Maxima<'a, T> {
+pub(super) struct Maxima<'a, T, const STEP: usize> {
     pub(super) planes: &'a Planes,
     pub(super) segment: &'a Segment,
     pub(super) plane: &'a [T],
     pub(super) output: &'a mut [T],
 }
 
-impl<T: Float> Cells for Maxima<'_, T> {
+impl<T: Float, const STEP: usize> Cells for Maxima<'_, T, STEP> {
     const LONGEST: usize = 64;
 
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let (mut best, mut positions) = ([T::LOWEST; N], [T::ZERO; N]);
-        for_each_tap!(self.segment, self.planes, first, |_tap, at| {
-            let values = load::<T, N>(self.plane, at);
+        for_each_tap!(self.segment, self.planes, first * STEP, |_tap, at| {
             // SAFETY: the trait's contract.
+            let values = unsafe { load::<I, T, STEP, N>(self.plane, at) };
+            // SAFETY: as above.
             unsafe { T::take_greater::<I, N>(&mut best, &mut positions, &values, T::ZERO) };
         });
         self.output[first..first + N].copy_from_slice(&best);
@@ -91,7 +104,7 @@ impl<T: Float> Cells for Maxima<'_, T> {
 }
 
 /// The greatest elements of a segment's windows, and which they are.
-pub(super) struct Positions<'a, T> {
+pub(super) struct Positions<'a, T, const STEP: usize> {
     pub(super) planes: &'a Planes,
     pub(super) segment: &'a Segment,
     pub(super) plane: &'a [T],
@@ -99,17 +112,18 @@ pub(super) struct Positions<'a, T> {
     pub(super) positions: &'a mut [u8],
 }
 
-impl<T: Float> Cells for Positions<'_, T> {
+impl<T: Float, const STEP: usize> Cells for Positions<'_, T, STEP> {
     const LONGEST: usize = 64;
 
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let mut best = [T::LOWEST; N];
         let mut positions = [T::from_position(self.segment.first_tap(self.planes) as u8); N];
-        for_each_tap!(self.segment, self.planes, first, |tap, at| {
+        for_each_tap!(self.segment, self.planes, first * STEP, |tap, at| {
             let tap = T::from_position(tap as u8);
-            let values = load::<T, N>(self.plane, at);
             // SAFETY: the trait's contract.
+            let values = unsafe { load::<I, T, STEP, N>(self.plane, at) };
+            // SAFETY: as above.
             unsafe { T::take_greater::<I, N>(&mut best, &mut positions, &values, tap) };
         });
         self.output[first..first + N].copy_from_slice(&best);
@@ -146,21 +160,22 @@ unsafe fn bytes<I: Instructions, T: Float, const N: usize>(positions: &[T; N]) -
 }
 
 /// The averages of a segment's windows.
-pub(super) struct Averages<'a, T> {
+pub(super) struct Averages<'a, T, const STEP: usize> {
     pub(super) planes: &'a Planes,
     pub(super) segment: &'a Segment,
     pub(super) plane: &'a [T],
     pub(super) output: &'a mut [T],
 }
 
-impl<T: Float> Cells for Averages<'_, T> {
+impl<T: Float, const STEP: usize> Cells for Averages<'_, T, STEP> {
     const LONGEST: usize = 64;
 
     #[inline(always)]
     unsafe fn cell<I: Instructions, const N: usize>(&mut self, first: usize) {
         let mut sums = [T::ZERO; N];
-        for_each_tap!(self.segment, self.planes, first, |_tap, at| {
-            let values = load::<T, N>(self.plane, at);
+        for_each_tap!(self.segment, self.planes, first * STEP, |_tap, at| {
+            // SAFETY: the trait's contract.
+            let values = unsafe { load::<I, T, STEP, N>(self.plane, at) };
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         });
         let count: T = (self.segment.count().max(1) as f64).cast();

@@ -102,7 +102,7 @@ fn search<T: Float>(planes: &Planes, x: &[T], output_gradient: &[T], dx: &mut [T
         for segment in planes.segments(row) {
             for (index, dy) in dy[segment.outputs.clone()].iter().enumerate() {
                 let mut best: Option<usize> = None;
-                for_each_tap!(&segment, planes, index, |_tap, at| {
+                for_each_tap!(&segment, planes, index * planes.step, |_tap, at| {
                     if best.is_none_or(|best| exceeds(x[at], x[best])) {
                         best = Some(at);
                     }

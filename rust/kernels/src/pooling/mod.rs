@@ -1,6 +1,7 @@
 //! Maximum and average over windows, and their gradients.
 
 mod cells;
+mod every_other;
 mod gradients;
 mod images;
 pub mod naive;
@@ -39,7 +40,7 @@ pub fn max_pool<T: Float>(
         assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
         assert_eq!(argmax.len(), output.len(), "one position for each output");
     }
-    match Turned::new(shape) {
+    match Turned::new(shape).filter(|_| !rows::suit(shape)) {
         None => rows::max_pool(isa, parallel, shape, input, output, argmax),
         Some(planes) => {
             planes.pool(isa, parallel, input, output, argmax, |image, x, y, argmax| {
@@ -105,7 +106,7 @@ pub fn avg_pool<T: Float>(
     output: &mut [T],
 ) {
     shape.check(input, output);
-    match Turned::new(shape) {
+    match Turned::new(shape).filter(|_| !rows::suit(shape)) {
         None => rows::avg_pool(isa, parallel, shape, input, output),
         Some(planes) => planes.pool(isa, parallel, input, output, None, |image, x, y, _| {
             rows::avg_pool(isa, &Serial, image, x, y);

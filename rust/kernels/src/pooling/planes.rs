@@ -2,6 +2,9 @@
 //!
 //! An array is seen as planes of `inner` neighbouring channels a pixel: with channels first a plane
 //! is one channel of an image and `inner` is 1, with channels last it is a whole image.
+//!
+//! An output row is cut into segments, whose windows have the same taps inside the input: the channels
+//! of a pixel, or, if there is one, neighbouring pixels.
 
 use std::ops::Range;
 
@@ -13,11 +16,20 @@ use crate::window::{Axis, Layout};
 /// Inputs of so many elements do not stay in the caches.
 const LARGE: usize = 4 << 20;
 
+/// How far the windows of neighbouring pixels may lie apart to be pooled together.
+const LONGEST_STRIDE: usize = 2;
+
 /// How the planes of an array are pooled.
 pub(super) struct Planes {
     pub(super) axes: [Axis; 3],
     pub(super) inner: usize,
-    is_large: bool,
+    /// How far apart the inputs of a segment's neighbouring outputs lie.
+    pub(super) step: usize,
+    /// The columns of the outputs whose windows lie inside the input's, and are one segment; empty if
+    /// each column is one.
+    pub(super) run: Range<usize>,
+    /// The input has to come from memory.
+    pub(super) is_large: bool,
 }
 
 impl Planes {
@@ -27,7 +39,12 @@ impl Planes {
             Layout::ChannelsLast => shape.channels,
         };
         let axes = [0, 1, 2].map(|axis| shape.axis(axis));
-        Self { axes, inner, is_large: shape.input_elements() >= LARGE }
+        let width = axes[2];
+        let (step, run) = match inner {
+            1 if width.stride <= LONGEST_STRIDE => (width.stride, width.whole_outputs()),
+            _ => (1, 0..0),
+        };
+        Self { axes, inner, step, run, is_large: shape.input_elements() >= LARGE }
     }
 
     pub(super) fn input_elements(&self) -> usize {
@@ -53,12 +70,28 @@ impl Planes {
         Rows::new(self.axes.map(|axis| axis.output), first)
     }
 
+    /// The rows of this part of the output, which begins with row number `first`: of each its number
+    /// within the part, its plane of the input, its depth and height, and its elements.
+    #[inline(always)]
+    pub(super) fn rows_of<'a, T>(
+        &self,
+        first: usize,
+        input: &'a [T],
+        output: &'a mut [T],
+    ) -> impl Iterator<Item = (usize, &'a [T], [usize; 2], &'a mut [T])> {
+        let elements = self.input_elements();
+        let rows = self.output_rows(first).zip(output.chunks_exact_mut(self.row_elements()));
+        rows.enumerate().map(move |(number, ((plane, row), output))| {
+            (number, &input[plane * elements..][..elements], row, output)
+        })
+    }
+
     /// The rows of the input, from number `first` on.
     pub(super) fn input_rows(&self, first: usize) -> Rows {
         Rows::new(self.axes.map(|axis| axis.input), first)
     }
 
-    /// The segments of an output row: the channels of each pixel.
+    /// The segments of an output row.
     #[inline(always)]
     pub(super) fn segments(&self, row: [usize; 2]) -> Segments<'_> {
         let [depth, height, width] = self.axes;
@@ -69,11 +102,11 @@ impl Planes {
         Segments { planes: self, taps: [depths, heights], line, column: 0 }
     }
 
-    /// Asks, if the input has to come from memory, for what the window below a segment's has and its
+    /// Asks, if the input has to come from memory, for what the window below a pixel's has and its
     /// neighbours have not: rows end before the CPU sees how they go on.
     #[inline(always)]
     pub(super) fn ask_for_next<T>(&self, segment: &Segment, plane: &[T]) {
-        if !self.is_large {
+        if !self.is_large || self.inner == 1 {
             return;
         }
         let [_, height, width] = self.axes;
@@ -110,12 +143,12 @@ impl Iterator for Segments<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Segment> {
-        let Planes { axes: [_, _, width], inner, .. } = *self.planes;
+        let Planes { axes: [_, _, width], inner, ref run, .. } = *self.planes;
         let column = self.column;
         if column == width.output {
             return None;
         }
-        self.column = column + 1;
+        self.column = if run.contains(&column) { run.end } else { column + 1 };
         let widths = width.taps(column);
         let w = (column * width.stride + widths.start).saturating_sub(width.padding);
         let [depths, heights] = self.taps.clone();

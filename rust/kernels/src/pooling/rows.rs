@@ -10,80 +10,93 @@ use crate::{Float, Isa, Parallel, for_each_chunk};
 /// Elements of the output that a task makes at least.
 const TASK: usize = 8 * 1024;
 
+/// How many pixels of a row have to be pooled together, for each row takes a while by itself; fewer are
+/// enough where the input comes from memory, which goes faster in the order that it lies in.
+const SHORTEST_RUN: usize = 48;
+const SHORTEST_RUN_FROM_MEMORY: usize = 12;
+
+/// Whether the rows of planes, a channel each, are better pooled as they lie.
+pub(super) fn suit(shape: &PoolingShape) -> bool {
+    let planes = Planes::new(shape);
+    let shortest = if planes.is_large { SHORTEST_RUN_FROM_MEMORY } else { SHORTEST_RUN };
+    planes.run.len() >= shortest
+}
+
 per_isa! {
-    fn max_row<I, T: Float>(
+    fn max_rows<I, T: Float; const STEP: usize>(
         planes: &Planes,
-        row: [usize; 2],
-        plane: &[T],
+        first: usize,
+        input: &[T],
         output: &mut [T],
     ) {
-        for segment in planes.segments(row) {
-            planes.ask_for_next(&segment, plane);
-            let output = &mut output[segment.outputs.clone()];
-            let length = output.len();
-            let mut cells = Maxima::<T> { planes, segment: &segment, plane, output };
-            // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I, _>(length, &mut cells) };
+        for (_, plane, row, output) in planes.rows_of(first, input, output) {
+            for segment in planes.segments(row) {
+                planes.ask_for_next(&segment, plane);
+                let output = &mut output[segment.outputs.clone()];
+                let length = output.len();
+                let mut cells = Maxima::<T, STEP> { planes, segment: &segment, plane, output };
+                // SAFETY: `I` is what this function is compiled for.
+                unsafe { for_each_cell::<I, _>(length, &mut cells) };
+            }
         }
     }
 }
 
 per_isa! {
-    fn argmax_row<I, T: Float>(
+    fn argmax_rows<I, T: Float; const STEP: usize>(
         planes: &Planes,
-        row: [usize; 2],
-        plane: &[T],
+        first: usize,
+        input: &[T],
         output: &mut [T],
         positions: &mut [u8],
     ) {
-        for segment in planes.segments(row) {
-            planes.ask_for_next(&segment, plane);
-            let positions = &mut positions[segment.outputs.clone()];
-            let output = &mut output[segment.outputs.clone()];
-            let length = output.len();
-            let segment = &segment;
-            let mut cells = Positions::<T> { planes, segment, plane, output, positions };
-            // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I, _>(length, &mut cells) };
+        let elements = planes.row_elements();
+        for (number, plane, row, output) in planes.rows_of(first, input, output) {
+            let positions = &mut positions[number * elements..(number + 1) * elements];
+            for segment in planes.segments(row) {
+                planes.ask_for_next(&segment, plane);
+                let positions = &mut positions[segment.outputs.clone()];
+                let output = &mut output[segment.outputs.clone()];
+                let length = output.len();
+                let segment = &segment;
+                let mut cells = Positions::<T, STEP> { planes, segment, plane, output, positions };
+                // SAFETY: `I` is what this function is compiled for.
+                unsafe { for_each_cell::<I, _>(length, &mut cells) };
+            }
         }
     }
 }
 
 per_isa! {
-    fn avg_row<I, T: Float>(
+    fn avg_rows<I, T: Float; const STEP: usize>(
         planes: &Planes,
-        row: [usize; 2],
-        plane: &[T],
+        first: usize,
+        input: &[T],
         output: &mut [T],
     ) {
-        for segment in planes.segments(row) {
-            planes.ask_for_next(&segment, plane);
-            let output = &mut output[segment.outputs.clone()];
-            let length = output.len();
-            let mut cells = Averages::<T> { planes, segment: &segment, plane, output };
-            // SAFETY: `I` is what this function is compiled for.
-            unsafe { for_each_cell::<I, _>(length, &mut cells) };
+        for (_, plane, row, output) in planes.rows_of(first, input, output) {
+            for segment in planes.segments(row) {
+                planes.ask_for_next(&segment, plane);
+                let output = &mut output[segment.outputs.clone()];
+                let length = output.len();
+                let mut cells = Averages::<T, STEP> { planes, segment: &segment, plane, output };
+                // SAFETY: `I` is what this function is compiled for.
+                unsafe { for_each_cell::<I, _>(length, &mut cells) };
+            }
         }
     }
 }
 
-/// Runs `make(number, depth and height, plane of the input, row)` for each row of the output.
-fn for_each_output_row<T: Float>(
+/// Runs `make(first row, rows of the output)` for all of them.
+fn for_each_rows<T: Float>(
     parallel: &dyn Parallel,
     planes: &Planes,
-    input: &[T],
     output: &mut [T],
-    make: impl Fn(usize, [usize; 2], &[T], &mut [T]) + Sync,
+    make: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    let (elements, plane_elements) = (planes.row_elements(), planes.input_elements());
-    let rows_per_task = (TASK / elements).max(1);
-    for_each_chunk(parallel, output, rows_per_task * elements, &|index, output| {
-        let first = index * rows_per_task;
-        let rows = planes.output_rows(first).zip(output.chunks_exact_mut(elements));
-        for (index, ((plane, row), output)) in rows.enumerate() {
-            let plane = &input[plane * plane_elements..][..plane_elements];
-            make(first + index, row, plane, output);
-        }
+    let rows_per_task = (TASK / planes.row_elements()).max(1);
+    for_each_chunk(parallel, output, rows_per_task * planes.row_elements(), &|index, output| {
+        make(index * rows_per_task, output);
     });
 }
 
@@ -99,11 +112,19 @@ pub(super) fn max_pool<T: Float>(
     let planes = &Planes::new(shape);
     let elements = planes.row_elements();
     let argmax = argmax.map(Parts::new);
-    for_each_output_row(parallel, planes, input, output, |number, row, plane, output| {
-        let Some(argmax) = &argmax else { return max_row(isa, planes, row, plane, output) };
-        // SAFETY: rows do not overlap, and each is made once.
-        let positions = unsafe { argmax.range(number * elements, elements) };
-        argmax_row(isa, planes, row, plane, output, positions);
+    for_each_rows(parallel, planes, output, |first, output| match &argmax {
+        None => match planes.step {
+            1 => max_rows::<T, 1>(isa, planes, first, input, output),
+            _ => max_rows::<T, 2>(isa, planes, first, input, output),
+        },
+        Some(argmax) => {
+            // SAFETY: rows do not overlap, and each is made once.
+            let positions = unsafe { argmax.range(first * elements, output.len()) };
+            match planes.step {
+                1 => argmax_rows::<T, 1>(isa, planes, first, input, output, positions),
+                _ => argmax_rows::<T, 2>(isa, planes, first, input, output, positions),
+            }
+        }
     });
 }
 
@@ -116,7 +137,8 @@ pub(super) fn avg_pool<T: Float>(
     output: &mut [T],
 ) {
     let planes = &Planes::new(shape);
-    for_each_output_row(parallel, planes, input, output, |_, row, plane, output| {
-        avg_row(isa, planes, row, plane, output);
+    for_each_rows(parallel, planes, output, |first, output| match planes.step {
+        1 => avg_rows::<T, 1>(isa, planes, first, input, output),
+        _ => avg_rows::<T, 2>(isa, planes, first, input, output),
     });
 }
