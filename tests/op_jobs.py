@@ -17,7 +17,7 @@ from flowrs.blob import Blob
 def available_isas() -> list[str]:
     """The instruction sets that this CPU has, the plainest first."""
     names = []
-    for name in ("portable", "avx2", "avx512", "amx"):
+    for name in ("portable", "avx2", "avx512"):
         with mock.patch.dict(os.environ, FLOWRS_ISA=name):
             try:
                 names.append(_flowrs.isa())

@@ -410,7 +410,7 @@ def edit_checkpoint(
 
 def isa() -> str:
     """
-    The instruction set that plans are made for: FLOWRS_ISA, or the widest vectors of this CPU.
+    The instruction set that plans are made for: FLOWRS_ISA, or the best of this CPU.
     """
 
 def load_values(

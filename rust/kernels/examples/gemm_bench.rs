@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use flowrs_kernels::gemm::{Epilogue, GemmAlgorithm, Matrix, MatrixMut, choose, gemm};
-use flowrs_kernels::{ElementType, Isa, Parallel, Serial};
+use flowrs_kernels::gemm::{Epilogue, GemmAlgorithm, Matrix, MatrixMut, gemm};
+use flowrs_kernels::{Isa, Parallel, Serial};
 
 /// Two threads that spin: the caller and one more.
 struct Two {
@@ -111,8 +111,7 @@ const CASES: &[Case] = &[
     case("one image", (1, 784, 512), false, true, 0.0),
 ];
 
-const ALGORITHMS: [GemmAlgorithm; 3] =
-    [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked, GemmAlgorithm::Split];
+const ALGORITHMS: [GemmAlgorithm; 2] = [GemmAlgorithm::MatrixMultiply, GemmAlgorithm::Blocked];
 
 fn main() {
     let isa = std::env::var("FLOWRS_ISA")
@@ -121,7 +120,7 @@ fn main() {
     let threads: [&dyn Parallel; 2] = [&Serial, two];
     println!("{isa:?}, GFLOP/s, median (best) of 30 rounds, on one and on two threads");
     let names = ALGORITHMS.map(|algorithm| format!("{:>23}", format!("{algorithm:?}"))).join(" | ");
-    println!("{:<14} {:>16} | {names} | chosen", "", "m x k x n");
+    println!("{:<14} {:>16} | {names}", "", "m x k x n");
     for case in CASES {
         let Case { name, m, n, k, a_transposed, b_transposed, beta } = *case;
         let numbers = |count: usize| -> Vec<f32> {
@@ -163,7 +162,6 @@ fn main() {
         };
         let rates = times.each_mut().map(|times| times.each_mut().map(rate));
         let rates = rates.map(|[one, two]| format!("{one:>11} {two:>11}")).join(" | ");
-        let chosen = choose(isa, ElementType::F32, (m, n, k));
-        println!("{name:<14} {:>16} | {rates} | {chosen:?}", format!("{m}x{k}x{n}"));
+        println!("{name:<14} {:>16} | {rates}", format!("{m}x{k}x{n}"));
     }
 }

@@ -7,14 +7,7 @@ use std::sync::OnceLock;
 ///
 /// Ordered from the plainest to the widest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Isa(Level, Tiles);
-
-/// Whether the CPU multiplies tiles of bfloat16 numbers (AMX).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Tiles {
-    No,
-    Yes,
-}
+pub struct Isa(Level);
 
 /// The instruction sets kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,21 +22,13 @@ pub(crate) enum Level {
 
 impl Isa {
     /// The plainest first.
-    const ALL: [Isa; 4] = [
-        Isa(Level::Portable, Tiles::No),
-        Isa(Level::Avx2, Tiles::No),
-        Isa(Level::Avx512, Tiles::No),
-        Isa(Level::Avx512, Tiles::Yes),
-    ];
+    const ALL: [Isa; 3] = [Isa(Level::Portable), Isa(Level::Avx2), Isa(Level::Avx512)];
 
-    /// The widest vectors of this CPU. Tiles are left to those who ask for them: at times they are slower
-    /// than vectors (see "Products" in `ARCHITECTURE.md`).
+    /// The best one of this CPU.
     pub fn detect() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
-            let plainest = Isa(Level::Portable, Tiles::No);
-            let exists = |isa: &Isa| !isa.has_tiles() && isa.exists();
-            Isa::ALL.into_iter().rev().find(exists).unwrap_or(plainest)
+            Isa::ALL.into_iter().rev().find(|isa| isa.exists()).unwrap_or(Isa(Level::Portable))
         })
     }
 
@@ -53,7 +38,7 @@ impl Isa {
         HERE.get_or_init(|| Isa::ALL.into_iter().filter(|isa| isa.exists()).collect()).clone()
     }
 
-    /// The instruction set called `name`: "portable", "avx2", "avx512" or "amx".
+    /// The instruction set called `name`: "portable", "avx2" or "avx512".
     ///
     /// # Errors
     /// A message that lists the names this CPU allows.
@@ -72,7 +57,6 @@ impl Isa {
         match self.0 {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
-            Level::Avx512 if self.has_tiles() => "amx",
             Level::Avx512 => "avx512",
         }
     }
@@ -82,20 +66,13 @@ impl Isa {
         self.0
     }
 
-    /// Whether products of tiles of bfloat16 numbers may be computed, besides what the level allows.
-    #[inline(always)]
-    pub(crate) fn has_tiles(self) -> bool {
-        self.1 == Tiles::Yes
-    }
-
     /// Whether this CPU has it.
     fn exists(self) -> bool {
-        let vectors = match self.0 {
+        match self.0 {
             Level::Portable => true,
             Level::Avx2 => has_avx2(),
             Level::Avx512 => has_avx512(),
-        };
-        vectors && (self.1 == Tiles::No || has_tiles())
+        }
     }
 }
 
@@ -117,42 +94,6 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
-}
-
-/// Whether tiles of bfloat16 numbers can be multiplied, and the system lets this process: it keeps the
-/// tiles of a thread only for processes that ask.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-fn has_tiles() -> bool {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
-    /// CPUID leaf 7, register EDX: AMX-BF16 and AMX-TILE.
-    const FEATURES: u32 = 1 << 22 | 1 << 24;
-    /// The system call, and its request for permission (Linux, Documentation/arch/x86/xstate.rst).
-    const ARCH_PRCTL: usize = 158;
-    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
-    /// The component of a thread's state that holds its tiles.
-    const TILE_DATA: usize = 18;
-    if __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & FEATURES != FEATURES {
-        return false;
-    }
-    let mut result = ARCH_PRCTL;
-    // SAFETY: the call reads and writes no memory of the process; a kernel without it gives an error.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            inout("rax") result,
-            in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") TILE_DATA,
-            out("rcx") _,
-            out("r11") _,
-            options(nostack),
-        );
-    }
-    result == 0
-}
-
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-fn has_tiles() -> bool {
-    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -53,7 +53,7 @@ mod _flowrs {
         py.detach(|| flowrs_engine::threads::set_threads(threads)).map_err(engine)
     }
 
-    /// The instruction set that plans are made for: FLOWRS_ISA, or the widest vectors of this CPU.
+    /// The instruction set that plans are made for: FLOWRS_ISA, or the best of this CPU.
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
         Ok(flowrs_engine::Settings::from_environment().map_err(engine)?.isa.name())

@@ -1,7 +1,7 @@
 //! Matrix products, with what is done to each block of the result while it is in cache.
 
-use flowrs_kernels::gemm::{Epilogue, Matrix, MatrixMut, choose, gemm};
-use flowrs_kernels::{Element, Float, Serial, for_each_chunk};
+use flowrs_kernels::gemm::{Epilogue, GemmAlgorithm, Matrix, MatrixMut, gemm};
+use flowrs_kernels::{Element, Float, Isa, Parallel, Serial, for_each_chunk};
 
 use super::attributes::Attributes;
 use super::{Lowering, Op, Work, expect_float, expect_same_dtype, with_float};
@@ -119,11 +119,12 @@ impl MatMul {
         }
     }
 
-    fn run<T: Float>(&self, step: &Step<'_>, sizes: Sizes, choice: &Choice<T>) {
+    fn run<T: Float>(&self, step: &Step<'_>, isa: Isa, sizes: Sizes, alpha: T) {
         let Sizes { batch, m, k, n } = sizes;
         let (a, b, c) = (step.input::<T>(0), step.input::<T>(1), step.output::<T>(0));
         let third = self.fused.takes_input().then(|| step.input::<T>(2));
-        let one = |parallel: &dyn flowrs_kernels::Parallel, i: usize, c: &mut [T]| {
+        let (own, zero) = (GemmAlgorithm::Blocked, T::ZERO);
+        let one = |parallel: &dyn Parallel, i: usize, c: &mut [T]| {
             let a = Self::operand(&a[i * m * k..][..m * k], m, k, self.transpose_a);
             let b = Self::operand(&b[i * k * n..][..k * n], k, n, self.transpose_b);
             let third = third.unwrap_or(&[]);
@@ -135,7 +136,7 @@ impl MatMul {
                 Fused::ReluMask => Epilogue::ReluMask { reference: &third[i * m * n..][..m * n] },
             };
             let c = MatrixMut::row_major(c, m, n);
-            gemm(choice.isa, parallel, choice.algorithm, choice.alpha, a, b, T::ZERO, c, epilogue);
+            gemm(isa, parallel, own, alpha, a, b, zero, c, epilogue);
         };
         match batch {
             1 => one(step.parallel(), 0, c),
@@ -144,12 +145,6 @@ impl MatMul {
             _ => for_each_chunk(step.parallel(), c, m * n, &|i, c| one(&Serial, i, c)),
         }
     }
-}
-
-struct Choice<T> {
-    isa: flowrs_kernels::Isa,
-    algorithm: flowrs_kernels::gemm::GemmAlgorithm,
-    alpha: T,
 }
 
 impl Op for MatMul {
@@ -227,13 +222,10 @@ impl Op for MatMul {
         let (a, b) = (lowering.inputs[0], lowering.inputs[1]);
         let sizes = self.sizes(a, b)?;
         let isa = lowering.settings.isa;
-        let Sizes { m, k, n, .. } = sizes;
-        let algorithm = choose(isa, a.dtype, (m, n, k));
         let this = self.clone();
         with_float!(a.dtype, T => {
-            let choice = Choice { isa, algorithm, alpha: this.alpha as T };
             Ok(Box::new(move |step| {
-                this.run::<T>(step, sizes, &choice);
+                this.run::<T>(step, isa, sizes, this.alpha as T);
                 Ok(())
             }))
         })

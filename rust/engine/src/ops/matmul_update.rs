@@ -1,6 +1,6 @@
 //! A gradient that is a matrix product, added to its variable without being stored.
 
-use flowrs_kernels::gemm::{Epilogue, MatrixMut, choose, gemm};
+use flowrs_kernels::gemm::{Epilogue, GemmAlgorithm, MatrixMut, gemm};
 
 use super::matmul::{MatMul, Sizes};
 use super::{Lowering, Op, Work, expect_inputs, expect_same_dtype, with_float};
@@ -55,7 +55,6 @@ impl Op for MatMulUpdate {
         let (ta, tb) = (self.product.transpose_a, self.product.transpose_b);
         let Sizes { m, k, n, .. } = self.product.sizes(a, b)?;
         let isa = lowering.settings.isa;
-        let algorithm = choose(isa, a.dtype, (m, n, k));
         let (factor, decay) = (self.product.alpha * self.scale, self.weight_decay);
         with_float!(a.dtype, T => Ok(Box::new(move |step| {
             let rate = f64::from(step.input::<f32>(3)[0]);
@@ -63,7 +62,7 @@ impl Op for MatMulUpdate {
             let b = MatMul::operand(step.input::<T>(2), k, n, tb);
             let c = MatrixMut::row_major(step.updated::<T>(0), m, n);
             let (alpha, beta) = ((-rate * factor) as T, (1.0 - rate * decay) as T);
-            gemm(isa, step.parallel(), algorithm, alpha, a, b, beta, c, Epilogue::None);
+            gemm(isa, step.parallel(), GemmAlgorithm::Blocked, alpha, a, b, beta, c, Epilogue::None);
             Ok(())
         })))
     }

@@ -4,16 +4,15 @@
 //! of `b` and one or two an element of `a` in all lanes. Rows of `a` are reached from one address for
 //! each `SPAN` of them.
 
-use super::epilogue::{Epilogue, Finish};
+use super::epilogue::Finish;
 use super::lanes::{Lanes, Plain, in_register, prefetch};
-use super::matrix::{Matrix, MatrixMut};
 use super::pack::Transposer;
 #[cfg(target_arch = "x86_64")]
 use super::pack::{AVX2_TRANSPOSER, AVX512_TRANSPOSER};
 use super::skinny::Dots;
+use crate::Float;
 use crate::convolution::winograd;
 use crate::isa::{Isa, Level};
-use crate::{Float, Parallel};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
@@ -142,17 +141,6 @@ macro_rules! each_row {
     };
 }
 
-/// `c = epilogue(alpha * a * b + beta * c)` of operands that are split, with `alpha` and `beta`, `a` and
-/// `b` as pairs; rows or columns of both operands lie together.
-type SplitProduct<T> = fn(
-    Isa,
-    &dyn Parallel,
-    (T, T),
-    (Matrix<'_, T>, Matrix<'_, T>),
-    MatrixMut<'_, T>,
-    Epilogue<'_, T>,
-);
-
 /// The kernels for an element type.
 pub trait GemmElement: Sized {
     #[doc(hidden)]
@@ -163,8 +151,6 @@ pub trait GemmElement: Sized {
     fn kernel(isa: Isa, rows: usize, wide: bool, adjacent: bool) -> Kernel<Self>;
     #[doc(hidden)]
     fn transposer(isa: Isa) -> Option<Transposer<Self>>;
-    #[doc(hidden)]
-    fn split(isa: Isa) -> Option<SplitProduct<Self>>;
     #[doc(hidden)]
     fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<Self>;
     #[doc(hidden)]
@@ -182,7 +168,7 @@ pub(super) fn sizes<T: GemmElement>(isa: Isa) -> Sizes {
 
 macro_rules! gemm_elements {
     ($($type:ident $library:ident, $portable:literal $avx2:ident $avx512:ident,
-       $avx2_transposer:expr, $avx512_transposer:expr, $split:expr, $dots:ident $transform:ident;)*) => {$(
+       $avx2_transposer:expr, $avx512_transposer:expr, $dots:ident $transform:ident;)*) => {$(
         impl GemmElement for $type {
             fn gemm(call: super::library::Call<$type>) {
                 super::library::$library(call);
@@ -222,15 +208,6 @@ macro_rules! gemm_elements {
                 }
             }
 
-            fn split(isa: Isa) -> Option<SplitProduct<$type>> {
-                #[cfg(target_arch = "x86_64")]
-                if isa.has_tiles() {
-                    return $split;
-                }
-                let _ = isa;
-                None
-            }
-
             fn dots(isa: Isa, rows: usize, columns: usize) -> Dots<$type> {
                 super::skinny::$dots(isa, rows, columns)
             }
@@ -257,8 +234,8 @@ macro_rules! choose {
 }
 
 gemm_elements! {
-    f32 sgemm, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), Some(super::split::gemm), sdots stransform;
-    f64 dgemm, 2 __m256d __m512d, None, None, None, ddots dtransform;
+    f32 sgemm, 4 __m256 __m512, Some(AVX2_TRANSPOSER), Some(AVX512_TRANSPOSER), sdots stransform;
+    f64 dgemm, 2 __m256d __m512d, None, None, ddots dtransform;
 }
 
 macro_rules! kernels {

@@ -9,13 +9,11 @@ mod matrix;
 mod microkernel;
 mod pack;
 mod skinny;
-#[cfg(target_arch = "x86_64")]
-mod split;
 mod stretched;
 mod turned;
 
 use crate::parallel::Parts;
-use crate::{ElementType, Float, Isa, Parallel};
+use crate::{Float, Isa, Parallel};
 
 pub(crate) use epilogue::{BlockEpilogue, finish};
 pub(crate) use lanes::{Lanes, Plain, Vectors, prefetch};
@@ -30,13 +28,10 @@ pub use microkernel::GemmElement;
 /// The ways to compute a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GemmAlgorithm {
-    /// The `matrixmultiply` crate, called on blocks of the product.
+    /// The `matrixmultiply` crate, called on blocks of the product: to compare with.
     MatrixMultiply,
-    /// Our own kernel.
+    /// Our own kernels, which were the faster ones at every shape of `examples/gemm_bench.rs`.
     Blocked,
-    /// Each number as the sum of three bfloat16 numbers, and six products of those for each product; where
-    /// the CPU multiplies no tiles of them, or an operand is spread out, [`GemmAlgorithm::Blocked`].
-    Split,
 }
 
 /// `c = epilogue(alpha * a * b + beta * c)`; `c` must be row-major.
@@ -72,16 +67,7 @@ pub fn gemm<T: Float>(
             library::gemm(isa, parallel, alpha, a, b, beta, c, epilogue)
         }
         GemmAlgorithm::Blocked => own(isa, parallel, alpha, a, b, beta, c, epilogue),
-        GemmAlgorithm::Split => match T::split(isa).filter(|_| together(a) && together(b)) {
-            Some(product) => product(isa, parallel, (alpha, beta), (a, b), c, epilogue),
-            None => own(isa, parallel, alpha, a, b, beta, c, epilogue),
-        },
     }
-}
-
-/// Whether the rows or the columns of a matrix lie together.
-fn together<T: Float>(matrix: Matrix<T>) -> bool {
-    matrix.row_stride() == 1 || matrix.column_stride() == 1
 }
 
 /// Our own kernels.
@@ -124,29 +110,7 @@ fn scale<T: Float>(isa: Isa, beta: T, mut c: MatrixMut<T>, epilogue: Epilogue<T>
 }
 
 impl GemmAlgorithm {
-    /// How many times the largest error of a plain sum the largest error of this
-    /// algorithm may be on the same input; the tests hold each bound.
-    pub fn error_ratio(self) -> f64 {
-        match self {
-            GemmAlgorithm::MatrixMultiply | GemmAlgorithm::Blocked => 2.0,
-            GemmAlgorithm::Split => 1.5,
-        }
-    }
-}
-
-/// The fastest algorithm for a product of `m x k` by `k x n` that is as exact as a plain sum.
-///
-/// `matrixmultiply` detects the instruction set for itself, so it serves the best one of this CPU only.
-/// There our own kernel was the faster one at every shape of `examples/gemm_bench.rs`.
-///
-/// Operands are split, where the instruction set has tiles, if that takes little of the time.
-pub fn choose(isa: Isa, element: ElementType, (m, n, k): (usize, usize, usize)) -> GemmAlgorithm {
-    /// The least number of multiplications for each element of the operands and of the result.
-    const USES: f64 = 100.0;
-    let pays = [m, n, k].map(|size| 1.0 / size as f64).iter().sum::<f64>() <= 1.0 / USES;
-    if isa.has_tiles() && element == ElementType::F32 && pays {
-        GemmAlgorithm::Split
-    } else {
-        GemmAlgorithm::Blocked
-    }
+    /// How many times the largest error of a plain sum the largest error of an algorithm may be on the
+    /// same input; the tests hold each to it.
+    pub const ERROR_RATIO: f64 = 2.0;
 }
