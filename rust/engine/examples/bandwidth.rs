@@ -134,16 +134,19 @@ fn softmax_case(isa: Isa, count: usize, depth: usize) -> Case {
     Case { name: format!("softmax of {depth}"), bytes: 8 * rows * depth, kernel }
 }
 
-/// The maxima and the averages of windows on images of 64 channels.
+/// The maxima and the averages of windows on as many images of 64 channels as fit; none if none does.
 fn pool_cases(
     isa: Isa,
     count: usize,
     side: usize,
     [window, stride]: [usize; 2],
     layout: Layout,
-) -> [Case; 2] {
+) -> Vec<Case> {
     const CHANNELS: usize = 64;
-    let batch = (count / (CHANNELS * side * side)).max(1);
+    let batch = count / (CHANNELS * side * side);
+    if batch == 0 {
+        return vec![];
+    }
     let output = (side - window) / stride + 1;
     let square = |side: usize| [1, side, side];
     let (windows, strides, padding) = (square(window), [1, stride, stride], [0; 3]);
@@ -159,7 +162,7 @@ fn pool_cases(
     };
     let mean = move |parallel: &dyn Parallel| avg_pool(isa, parallel, &shape, x, average);
     let name = format!("pool {window}/{stride} of {side}x{side}, {layout:?}");
-    [
+    vec![
         Case { name: format!("max {name}"), bytes, kernel: Box::new(maximum) },
         Case { name: format!("avg {name}"), bytes, kernel: Box::new(mean) },
     ]

@@ -1,7 +1,6 @@
 //! Which vector instructions a kernel may use, and the macro that compiles a kernel for each.
 
 use std::fmt;
-use std::sync::OnceLock;
 
 /// An instruction set that this CPU has: the proof that lets a kernel run its instructions.
 ///
@@ -26,16 +25,12 @@ impl Isa {
 
     /// The best one of this CPU.
     pub fn detect() -> Isa {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            Isa::ALL.into_iter().rev().find(|isa| isa.exists()).unwrap_or(Isa(Level::Portable))
-        })
+        Isa::ALL.into_iter().rev().find(|isa| isa.exists()).unwrap_or(Isa(Level::Portable))
     }
 
     /// Every instruction set of this CPU, the plainest first.
     pub fn available() -> Vec<Isa> {
-        static HERE: OnceLock<Vec<Isa>> = OnceLock::new();
-        HERE.get_or_init(|| Isa::ALL.into_iter().filter(|isa| isa.exists()).collect()).clone()
+        Isa::ALL.into_iter().filter(|isa| isa.exists()).collect()
     }
 
     /// The instruction set called `name`: "portable", "avx2" or "avx512".

@@ -278,7 +278,7 @@ fn every_algorithm_keeps_its_error_ratio() {
 }
 
 #[test]
-fn extreme_numbers_are_multiplied_as_they_are() {
+fn extreme_numbers_give_the_plain_sum() {
     let (m, k, n) = (70, 150, 80);
     let mut numbers = Numbers::new(3);
     let (a, b) = (numbers.f32s(m * k), numbers.f32s(k * n));
@@ -312,10 +312,10 @@ fn extreme_numbers_are_multiplied_as_they_are() {
             for algorithm in ALGORITHMS {
                 let got = product(isa, algorithm, (m, k, n), a, b);
                 for (index, (got, want)) in got.iter().zip(&want).enumerate() {
-                    let error = f64::from(got - want).abs();
+                    let (error, magnitude) = (f64::from(got - want).abs(), magnitude(index));
                     let same = got == want || got.is_nan() && want.is_nan();
                     assert!(
-                        same || error <= 1e-6 * magnitude(index),
+                        same || magnitude.is_finite() && error <= 1e-6 * magnitude,
                         "{isa:?} {algorithm:?}, case {number}: {got} instead of {want}"
                     );
                 }

@@ -123,7 +123,7 @@ impl MatMul {
         let Sizes { batch, m, k, n } = sizes;
         let (a, b, c) = (step.input::<T>(0), step.input::<T>(1), step.output::<T>(0));
         let third = self.fused.takes_input().then(|| step.input::<T>(2));
-        let (own, zero) = (GemmAlgorithm::Blocked, T::ZERO);
+        let (algorithm, beta) = (GemmAlgorithm::Blocked, T::ZERO);
         let one = |parallel: &dyn Parallel, i: usize, c: &mut [T]| {
             let a = Self::operand(&a[i * m * k..][..m * k], m, k, self.transpose_a);
             let b = Self::operand(&b[i * k * n..][..k * n], k, n, self.transpose_b);
@@ -136,7 +136,7 @@ impl MatMul {
                 Fused::ReluMask => Epilogue::ReluMask { reference: &third[i * m * n..][..m * n] },
             };
             let c = MatrixMut::row_major(c, m, n);
-            gemm(isa, parallel, own, alpha, a, b, zero, c, epilogue);
+            gemm(isa, parallel, algorithm, alpha, a, b, beta, c, epilogue);
         };
         match batch {
             1 => one(step.parallel(), 0, c),

@@ -106,8 +106,7 @@ pub struct Transposer<T> {
     /// # Safety
     /// The CPU has the instructions of the [`Isa`] it was chosen for; `from` can be read and `to`
     /// written in all of the square, and they do not overlap. The rows of `to` are written in order.
-    pub(super) transpose:
-        unsafe fn(from: *const T, from_stride: usize, to: *mut T, to_stride: usize),
+    transpose: unsafe fn(from: *const T, from_stride: usize, to: *mut T, to_stride: usize),
 }
 
 /// Writes the matrix column by column: `packed[column * width + row] = matrix[row][column]`.

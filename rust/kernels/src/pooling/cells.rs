@@ -9,8 +9,7 @@ use crate::cells::Cells;
 use crate::isa::Instructions;
 use crate::{Element, Float};
 
-/// Neighbouring outputs whose windows have the same taps inside the input; see
-/// [`Planes`].
+/// Neighbouring outputs whose windows have the same taps inside the input; see [`Planes`].
 pub(super) struct Segment {
     /// The outputs, within their row.
     pub(super) outputs: Range<usize>,
@@ -69,12 +68,13 @@ unsafe fn load<I: Instructions, T: Float, const STEP: usize, const N: usize>(
     from: &[T],
     at: usize,
 ) -> [T; N] {
+    const { assert!(STEP == 1 || STEP == 2, "elements are next to one another, or every other one") };
     let mut values = [T::ZERO; N];
-    match STEP {
-        1 => values.copy_from_slice(&from[at..at + N]),
+    if STEP == 1 {
+        values.copy_from_slice(&from[at..at + N]);
+    } else {
         // SAFETY: the caller's contract.
-        2 => unsafe { every_other::<I, T, N>(&from[at..], &mut values) },
-        _ => values.iter_mut().zip(from[at..].iter().step_by(STEP)).for_each(|(to, x)| *to = *x),
+        unsafe { every_other::<I, T, N>(&from[at..], &mut values) };
     }
     values
 }

@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 /// The CPU has the instructions of `I`, for which the caller is compiled.
 ///
 /// # Panics
-/// If there are not as many.
+/// If `from` has fewer than `2 * N - 1` elements.
 #[inline(always)]
 pub(super) unsafe fn every_other<I: Instructions, T: Element, const N: usize>(
     from: &[T],
@@ -45,7 +45,7 @@ pub(super) unsafe fn every_other<I: Instructions, T: Element, const N: usize>(
     to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from);
 }
 
-/// Of so many elements less one twice over, every other one. The second vector begins one element
+/// Every other one of `2 * lanes - 1` elements, by two vectors of `lanes`. The second vector begins one element
 /// early, since there may be none where it would end: of the first the even lanes are wanted, of the
 /// second the odd ones.
 #[cfg(target_arch = "x86_64")]
@@ -57,8 +57,8 @@ mod vectors {
            |$low:ident, $high:ident| $pick:expr;)*) => {
             $(
                 /// # Safety
-                /// The CPU has the instructions, for which the caller is compiled; so many elements
-                /// can be read and written there.
+                /// The CPU has the instructions, for which the caller is compiled; from `from` on
+                /// `2 * lanes - 1` elements can be read, from `to` on `lanes` written.
                 #[inline(always)]
                 pub(super) unsafe fn $name(from: *const $type, to: *mut $type) {
                     // SAFETY: the caller's contract.

@@ -4,7 +4,8 @@
 //! is one channel of an image and `inner` is 1, with channels last it is a whole image.
 //!
 //! An output row is cut into segments, whose windows have the same taps inside the input: the channels
-//! of a pixel, or, if there is one, neighbouring pixels.
+//! of a pixel, or, if there is only one and the stride is short, the neighbouring pixels whose windows
+//! lie inside the input's width.
 
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use super::cells::Segment;
 use crate::gemm::{LINE, prefetch};
 use crate::window::{Axis, Layout};
 
-/// Inputs of so many elements do not stay in the caches.
+/// Inputs of so many elements do not stay in the caches. (The tests compute some of this size.)
 const LARGE: usize = 4 << 20;
 
 /// How far the windows of neighbouring pixels may lie apart to be pooled together.
@@ -25,8 +26,8 @@ pub(super) struct Planes {
     pub(super) inner: usize,
     /// How far apart the inputs of a segment's neighbouring outputs lie.
     pub(super) step: usize,
-    /// The columns of the outputs whose windows lie inside the input's, and are one segment; empty if
-    /// each column is one.
+    /// The output columns that are one segment: their windows lie inside the input's width. Empty where
+    /// each column is a segment of its own.
     pub(super) run: Range<usize>,
     /// The input has to come from memory.
     pub(super) is_large: bool,
@@ -103,7 +104,8 @@ impl Planes {
     }
 
     /// Asks, if the input has to come from memory, for what the window below a pixel's has and its
-    /// neighbours have not: rows end before the CPU sees how they go on.
+    /// neighbours have not: rows end before the CPU sees how they go on. Planes of one channel are read
+    /// line after line, as they lie.
     #[inline(always)]
     pub(super) fn ask_for_next<T>(&self, segment: &Segment, plane: &[T]) {
         if !self.is_large || self.inner == 1 {

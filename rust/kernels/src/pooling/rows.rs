@@ -22,25 +22,33 @@ pub(super) fn suit(shape: &PoolingShape) -> bool {
     planes.run.len() >= shortest
 }
 
-per_isa! {
-    fn max_rows<I, T: Float; const STEP: usize>(
-        planes: &Planes,
-        first: usize,
-        input: &[T],
-        output: &mut [T],
-    ) {
-        for (_, plane, row, output) in planes.rows_of(first, input, output) {
-            for segment in planes.segments(row) {
-                planes.ask_for_next(&segment, plane);
-                let output = &mut output[segment.outputs.clone()];
-                let length = output.len();
-                let mut cells = Maxima::<T, STEP> { planes, segment: &segment, plane, output };
-                // SAFETY: `I` is what this function is compiled for.
-                unsafe { for_each_cell::<I, _>(length, &mut cells) };
+/// Defines a function that makes an output's rows, from number `first` on, by cells of one kind.
+macro_rules! rows_by_cells {
+    ($name:ident $cells:ident) => {
+        per_isa! {
+            fn $name<I, T: Float; const STEP: usize>(
+                planes: &Planes,
+                first: usize,
+                input: &[T],
+                output: &mut [T],
+            ) {
+                for (_, plane, row, output) in planes.rows_of(first, input, output) {
+                    for segment in planes.segments(row) {
+                        planes.ask_for_next(&segment, plane);
+                        let (segment, output) = (&segment, &mut output[segment.outputs.clone()]);
+                        let length = output.len();
+                        let mut cells = $cells::<T, STEP> { planes, segment, plane, output };
+                        // SAFETY: `I` is what this function is compiled for.
+                        unsafe { for_each_cell::<I, _>(length, &mut cells) };
+                    }
+                }
             }
         }
-    }
+    };
 }
+
+rows_by_cells!(max_rows Maxima);
+rows_by_cells!(avg_rows Averages);
 
 per_isa! {
     fn argmax_rows<I, T: Float; const STEP: usize>(
@@ -67,24 +75,15 @@ per_isa! {
     }
 }
 
-per_isa! {
-    fn avg_rows<I, T: Float; const STEP: usize>(
-        planes: &Planes,
-        first: usize,
-        input: &[T],
-        output: &mut [T],
-    ) {
-        for (_, plane, row, output) in planes.rows_of(first, input, output) {
-            for segment in planes.segments(row) {
-                planes.ask_for_next(&segment, plane);
-                let output = &mut output[segment.outputs.clone()];
-                let length = output.len();
-                let mut cells = Averages::<T, STEP> { planes, segment: &segment, plane, output };
-                // SAFETY: `I` is what this function is compiled for.
-                unsafe { for_each_cell::<I, _>(length, &mut cells) };
-            }
+/// Calls a function of rows that is compiled for the distance of a segment's inputs.
+macro_rules! by_step {
+    ($rows:ident($isa:expr, $planes:expr, $($argument:expr),*)) => {
+        match $planes.step {
+            1 => $rows::<T, 1>($isa, $planes, $($argument),*),
+            2 => $rows::<T, 2>($isa, $planes, $($argument),*),
+            step => unreachable!("no rows are compiled for a step of {step}"),
         }
-    }
+    };
 }
 
 /// Runs `make(first row, rows of the output)` for all of them.
@@ -113,17 +112,11 @@ pub(super) fn max_pool<T: Float>(
     let elements = planes.row_elements();
     let argmax = argmax.map(Parts::new);
     for_each_rows(parallel, planes, output, |first, output| match &argmax {
-        None => match planes.step {
-            1 => max_rows::<T, 1>(isa, planes, first, input, output),
-            _ => max_rows::<T, 2>(isa, planes, first, input, output),
-        },
+        None => by_step!(max_rows(isa, planes, first, input, output)),
         Some(argmax) => {
             // SAFETY: rows do not overlap, and each is made once.
             let positions = unsafe { argmax.range(first * elements, output.len()) };
-            match planes.step {
-                1 => argmax_rows::<T, 1>(isa, planes, first, input, output, positions),
-                _ => argmax_rows::<T, 2>(isa, planes, first, input, output, positions),
-            }
+            by_step!(argmax_rows(isa, planes, first, input, output, positions));
         }
     });
 }
@@ -137,8 +130,7 @@ pub(super) fn avg_pool<T: Float>(
     output: &mut [T],
 ) {
     let planes = &Planes::new(shape);
-    for_each_rows(parallel, planes, output, |first, output| match planes.step {
-        1 => avg_rows::<T, 1>(isa, planes, first, input, output),
-        _ => avg_rows::<T, 2>(isa, planes, first, input, output),
+    for_each_rows(parallel, planes, output, |first, output| {
+        by_step!(avg_rows(isa, planes, first, input, output));
     });
 }

@@ -1,6 +1,6 @@
 //! Pools of planes, a channel each. Some planes at a time are turned into an image of as many
-//! channels, whose pools are computed with a channel in each lane of a vector: so there is one way
-//! to pool, and no row is too short for it.
+//! channels, whose pools are computed with a channel in each lane of a vector: so no row is
+//! too short for it. Rows that [`rows::suit`](super::rows::suit) are pooled as they lie instead.
 
 use std::cell::RefCell;
 use std::ops::Range;
