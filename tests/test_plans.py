@@ -72,6 +72,25 @@ def test_a_kernel_of_one_pixel_turns_images_only_beside_others_that_are(follows)
     assert ("im2col" in line) == (follows != "convolution"), plan
 
 
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("follows", ["nothing", "relu", "reshape", "convolution"])
+def test_a_convolution_by_itself_writes_the_order_that_is_read(follows, size):
+    @flow.global_function(type="predict")
+    def job(images: tp.Numpy.Placeholder((16, 8, 12, 12))) -> tp.Numpy:
+        x = flow.layers.conv2d(images, 16, size, padding="SAME", name="one")
+        if follows == "relu":
+            x = flow.nn.relu(x)
+        if follows == "reshape":
+            x = flow.reshape(x, (16, -1))
+        if follows == "convolution":
+            x = flow.layers.conv2d(x, 32, 3, padding="SAME", name="two")
+        return x
+
+    plan = str(job.plan())
+    assert ("channels last" in plan) == (follows == "convolution"), plan
+    assert ("transpose" in plan) == (follows == "convolution"), plan
+
+
 def test_a_plan_is_that_of_the_settings_and_of_the_declared_shapes():
     @flow.global_function()
     def job(x: tp.Numpy.Placeholder((None, 16, 32, 32))) -> tp.Numpy:

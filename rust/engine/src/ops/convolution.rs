@@ -258,10 +258,15 @@ fn choose(
     with_float!(dtype, T => Ok(kernels::choose::<T>(settings.isa, pass, shape, wanted, limit)))
 }
 
-/// Whether a pass is best done as a product of the weight and the images as they lie.
-fn is_product(dtype: DType, settings: Settings, pass: Pass, shape: &ConvolutionShape) -> bool {
-    kernels::is_product_by_images(shape)
-        && choose(dtype, settings, pass, shape).is_ok_and(|best| best == Algorithm::Im2col)
+/// Whether a pass between values that have their channels first, and no neighbour that would have them
+/// last, is best done as they lie: as a product of the weight and each image, or by an algorithm that
+/// writes its result in either order.
+fn keeps_order(dtype: DType, settings: Settings, pass: Pass, shape: &ConvolutionShape) -> bool {
+    choose(dtype, settings, pass, shape).is_ok_and(|best| match best {
+        Algorithm::Im2col => kernels::is_product_by_images(shape),
+        Algorithm::Direct | Algorithm::Winograd6 | Algorithm::Winograd8 => true,
+        Algorithm::Depthwise => false,
+    })
 }
 
 /// The name under which plans show an algorithm.
@@ -329,12 +334,12 @@ impl Op for Convolution {
         Some(ChannelsLast { op, inputs: wanted, outputs: vec![true] })
     }
 
-    /// A product of the weight and each image needs no other order than the user's.
+    /// By itself it may need no other order than the user's.
     fn pays_channels_last(&self, inputs: &[&TensorType], beside: bool, settings: Settings) -> bool {
         let Ok(shape) = self.geometry.shape(&inputs[0].shape, &inputs[1].shape) else {
             return false;
         };
-        beside || !is_product(inputs[0].dtype, settings, Pass::Forward, &shape)
+        beside || !keeps_order(inputs[0].dtype, settings, Pass::Forward, &shape)
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
@@ -426,14 +431,14 @@ impl Op for ConvolutionInputGradient {
         Some(ChannelsLast { op, inputs: vec![last, false], outputs: vec![true] })
     }
 
-    /// Where windows leave gaps, im2col may be the faster one, and takes the order that the user has; so
-    /// does a product of the weight and each image.
+    /// Where windows leave gaps, im2col may be the faster one, and takes the order that the user has;
+    /// others may need no other by themselves.
     fn pays_channels_last(&self, inputs: &[&TensorType], beside: bool, settings: Settings) -> bool {
         let Ok(mut shape) = self.geometry.shape(&self.input, &inputs[1].shape) else {
             return false;
         };
         if shape.stride == [1; 3] {
-            return beside || !is_product(inputs[0].dtype, settings, Pass::InputGradient, &shape);
+            return beside || !keeps_order(inputs[0].dtype, settings, Pass::InputGradient, &shape);
         }
         let last = Layout::ChannelsLast;
         (shape.input_layout, shape.output_layout, shape.weight_layout) = (last, last, last);

@@ -1,8 +1,8 @@
 //! Channels last inside: convolutions and pools are fastest where a pixel's channels lie next to one
 //! another, so values between them are kept in that order whatever the user's is.
 //!
-//! Convolutions read any order and give channels last, unless they are products of images as they are and
-//! nothing beside them has channels last. Operations that have a form for it follow; where one has none,
+//! Convolutions read any order and give channels last, unless nothing beside them has channels last and
+//! they are computed as well as it lies. Operations that have a form for it follow; where one has none,
 //! or the caller fetches the value, the order is put back.
 
 use std::sync::Arc;
