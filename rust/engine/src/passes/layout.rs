@@ -2,7 +2,7 @@
 //! another, so values between them are kept in that order whatever the user's is.
 //!
 //! Convolutions read any order and give channels last, unless nothing beside them has channels last and
-//! they are computed as well as it lies. Operations that have a form for it follow; where one has none,
+//! their algorithm writes the user's order too. Operations that have a form for it follow; where one has none,
 //! or the caller fetches the value, the order is put back.
 
 use std::sync::Arc;

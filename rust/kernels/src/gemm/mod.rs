@@ -30,7 +30,7 @@ pub use microkernel::GemmElement;
 pub enum GemmAlgorithm {
     /// The `matrixmultiply` crate, called on blocks of the product: to compare with.
     MatrixMultiply,
-    /// Our own kernels, which were the faster ones at every shape of `examples/gemm_bench.rs`.
+    /// Our own kernels: what plans use. `examples/gemm_bench.rs` compares the two.
     Blocked,
 }
 

@@ -18,6 +18,11 @@ pub(crate) use select::Select;
 pub use shape::PoolingShape;
 use turned::Turned;
 
+/// The planes of a shape to be turned, unless rows are better pooled as they lie.
+fn turned(shape: &PoolingShape) -> Option<Turned> {
+    Turned::new(shape).filter(|_| !rows::suit(shape))
+}
+
 /// The greatest element of each window, NaN if there is one; minus infinity for windows that lie
 /// outside the input.
 ///
@@ -40,7 +45,7 @@ pub fn max_pool<T: Float>(
         assert!(shape.argmax_fits(), "the window has more elements than a byte can count");
         assert_eq!(argmax.len(), output.len(), "one position for each output");
     }
-    match Turned::new(shape).filter(|_| !rows::suit(shape)) {
+    match turned(shape) {
         None => rows::max_pool(isa, parallel, shape, input, output, argmax),
         Some(planes) => {
             planes.pool(isa, parallel, input, output, argmax, |image, x, y, argmax| {
@@ -106,7 +111,7 @@ pub fn avg_pool<T: Float>(
     output: &mut [T],
 ) {
     shape.check(input, output);
-    match Turned::new(shape).filter(|_| !rows::suit(shape)) {
+    match turned(shape) {
         None => rows::avg_pool(isa, parallel, shape, input, output),
         Some(planes) => planes.pool(isa, parallel, input, output, None, |image, x, y, _| {
             rows::avg_pool(isa, &Serial, image, x, y);
