@@ -1,7 +1,7 @@
 //! The element types kernels compute with, and slices whose type is known only at run time.
 
 use crate::isa::Instructions;
-use crate::math;
+use crate::math::{double, single};
 
 mod sealed {
     pub trait Sealed {}
@@ -74,6 +74,9 @@ pub trait Float:
     fn sqrt(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
+    /// `self * factor + term`, rounded once.
+    #[doc(hidden)]
+    fn mul_add(self, factor: Self, term: Self) -> Self;
     #[doc(hidden)]
     fn exp<I: Instructions>(self) -> Self;
     /// Of numbers that are not positive, or NaN; of others it is any number.
@@ -292,7 +295,7 @@ integer_elements! {
 }
 
 macro_rules! float_elements {
-    ($($type:ident $bits:ident $variant:ident $from:ident: $exp:expr, $exp_nonpositive:expr, $ln:expr;)*) => {$(
+    ($($type:ident $bits:ident $variant:ident $from:ident $functions:ident;)*) => {$(
         impl Element for $type {
             element_items!($type, $variant, $from);
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -319,16 +322,20 @@ macro_rules! float_elements {
             #[inline(always)]
             fn abs(self) -> Self { $type::abs(self) }
             #[inline(always)]
-            fn exp<I: Instructions>(self) -> Self { $exp(self) }
+            fn mul_add(self, factor: Self, term: Self) -> Self { $type::mul_add(self, factor, term) }
             #[inline(always)]
-            fn exp_nonpositive<I: Instructions>(self) -> Self { $exp_nonpositive(self) }
+            fn exp<I: Instructions>(self) -> Self { $functions::exp::<I>(self) }
             #[inline(always)]
-            fn ln<I: Instructions>(self) -> Self { $ln(self) }
+            fn exp_nonpositive<I: Instructions>(self) -> Self {
+                $functions::exp_nonpositive::<I>(self)
+            }
+            #[inline(always)]
+            fn ln<I: Instructions>(self) -> Self { $functions::ln::<I>(self) }
         }
     )*};
 }
 
 float_elements! {
-    f32 u32 F32 from_f32: math::exp_f32::<I>, math::exp_nonpositive_f32::<I>, math::ln_f32::<I>;
-    f64 u64 F64 from_f64: f64::exp, f64::exp, f64::ln;
+    f32 u32 F32 from_f32 single;
+    f64 u64 F64 from_f64 double;
 }

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 
 use super::{Number, Operation, Register};
-use crate::isa::Portable;
-use crate::{Element, Isa, math};
+use crate::math::double::is_reducible;
+use crate::math::{double, single};
+use crate::{Element, Float, Isa, math};
 
 /// A type that programs compute in.
 pub(super) trait Compute: Element {
@@ -134,32 +135,51 @@ macro_rules! integers {
 
 integers! { i8 i32 i64 u8 }
 
-impl Compute for f32 {
-    with_registers!(f32);
+macro_rules! compute_floats {
+    ($($type:ident $evaluate:ident;)*) => {$(
+        impl Compute for $type {
+            with_registers!($type);
 
-    fn evaluate(isa: Isa, operation: Operation, arguments: [&[f32]; 3], output: &mut [f32]) {
-        per_isa! {
-            fn evaluate<I>(operation: Operation, arguments: [&[f32]; 3], output: &mut [f32]) {
-                evaluate_f32::<I>(operation, arguments, output);
+            fn evaluate(
+                isa: Isa,
+                operation: Operation,
+                arguments: [&[$type]; 3],
+                output: &mut [$type],
+            ) {
+                per_isa! {
+                    fn evaluate<I>(
+                        operation: Operation, arguments: [&[$type]; 3], output: &mut [$type],
+                    ) {
+                        $evaluate::<I>(operation, arguments, output);
+                    }
+                }
+                evaluate(isa, operation, arguments, output);
             }
         }
-        evaluate(isa, operation, arguments, output);
-    }
+    )*};
 }
 
-// Only f32 is worth the size of a copy for each instruction set.
-impl Compute for f64 {
-    with_registers!(f64);
-
-    fn evaluate(_: Isa, operation: Operation, arguments: [&[f64]; 3], output: &mut [f64]) {
-        evaluate_f64::<Portable>(operation, arguments, output);
-    }
+compute_floats! {
+    f32 evaluate_f32;
+    f64 evaluate_f64;
 }
 
-/// Defines the operations on a floating-point type; `$name => $function` names those that have a
-/// function of their own for this type.
+/// Applies a function that is for arguments near 0, and the library's where there are others.
+#[inline(always)]
+fn trigonometric<T: Float>(
+    a: &[T],
+    output: &mut [T],
+    near: impl Fn(T) -> T,
+    library: impl Fn(T) -> T,
+) {
+    // Without an end at the first, which would keep it from being vectorised.
+    let all_near = a.iter().fold(true, |all, &a| all & is_reducible(a.cast()));
+    if all_near { unary(a, output, near) } else { unary(a, output, library) }
+}
+
+/// Defines the operations on a floating-point type, whose own functions are in a module of [`math`].
 macro_rules! floats {
-    ($(fn $evaluate:ident<$i:ident>($type:ident) { $($name:ident => $function:expr,)* })*) => {$(
+    ($(fn $evaluate:ident<$i:ident>($type:ident, $functions:ident);)*) => {$(
             #[inline(always)]
             fn $evaluate<$i: crate::isa::Instructions>(
                 operation: Operation,
@@ -188,15 +208,23 @@ macro_rules! floats {
                     }),
                     Subtract => binary(a, b, output, |a, b| a - b),
                     Divide => binary(a, b, output, |a, b| a / b),
-                    Power => binary(a, b, output, |a, b| a.powf(b)),
+                    Power => $functions::pow::<$i>(a, b, output),
                     FloorDivide => binary(a, b, output, |a, b| (a / b).floor()),
                     Atan2 => binary(a, b, output, |a, b| a.atan2(b)),
                     FloorMod => binary(a, b, output, |a, b| {
                         math::floor_mod_f64(a.into(), b.into()) as $type
                     }),
-                    Expm1 => unary(a, output, |a| a.exp_m1()),
-                    Sin => unary(a, output, |a| a.sin()),
-                    Cos => unary(a, output, |a| a.cos()),
+                    Exp => unary(a, output, $functions::exp::<$i>),
+                    Expm1 => unary(a, output, $functions::exp_m1::<$i>),
+                    Log => unary(a, output, $functions::ln::<$i>),
+                    Log1p => unary(a, output, math::ln_1p::<$i, $type>),
+                    Sigmoid => unary(a, output, math::sigmoid::<$i, $type>),
+                    Softplus => math::softplus::<$i, $type>(a, output),
+                    LogSigmoid => math::log_sigmoid::<$i, $type>(a, output),
+                    Tanh => unary(a, output, $functions::tanh::<$i>),
+                    Erf => unary(a, output, $functions::erf::<$i>),
+                    Sin => trigonometric(a, output, $functions::sin::<$i>, $type::sin),
+                    Cos => trigonometric(a, output, $functions::cos::<$i>, $type::cos),
                     Tan => unary(a, output, |a| a.tan()),
                     Asin => unary(a, output, |a| a.asin()),
                     Acos => unary(a, output, |a| a.acos()),
@@ -209,7 +237,6 @@ macro_rules! floats {
                     Atanh => unary(a, output, |a| math::atanh_f64(a.into()) as $type),
                     Erfc => unary(a, output, |a| math::erfc_f64(a.into()) as $type),
                     Lgamma => unary(a, output, |a| math::lgamma_f64(a.into()) as $type),
-                    $($name => unary(a, output, $function),)*
                     _ => output.fill(0.0),
                 }
             }
@@ -217,24 +244,6 @@ macro_rules! floats {
 }
 
 floats! {
-    fn evaluate_f32<I>(f32) {
-        Exp => math::exp_f32::<I>,
-        Log => math::ln_f32::<I>,
-        Log1p => math::ln_1p_f32::<I>,
-        Sigmoid => math::sigmoid_f32::<I>,
-        Tanh => math::tanh_f32::<I>,
-        Erf => math::erf_f32::<I>,
-        Softplus => math::softplus_f32::<I>,
-        LogSigmoid => |a| -math::softplus_f32::<I>(-a),
-    }
-    fn evaluate_f64<I>(f64) {
-        Exp => f64::exp,
-        Log => f64::ln,
-        Log1p => f64::ln_1p,
-        Sigmoid => math::sigmoid_f64,
-        Tanh => f64::tanh,
-        Erf => math::erf_f64,
-        Softplus => math::softplus_f64,
-        LogSigmoid => |a| -math::softplus_f64(-a),
-    }
+    fn evaluate_f32<I>(f32, single);
+    fn evaluate_f64<I>(f64, double);
 }

@@ -133,9 +133,13 @@ impl Cut {
         GroupRows { least, larger, over, groups: self.row_groups, left: groups.len() }
     }
 
-    /// The room that each step of a packed group of rows has: steps begin at cache lines.
+    /// The room that each step of a packed group of rows has: a vector that copies them whole fits in where the
+    /// vectors are wide. Elsewhere steps lie close, and more of them in the second cache.
     pub(super) fn packed_rows(&self) -> usize {
-        self.sizes.rows.next_power_of_two()
+        match self.sizes.rows {
+            14 => 16,
+            rows => rows,
+        }
     }
 
     /// The first step of a depth block and their number: nearly equal.

@@ -63,7 +63,7 @@ pub(crate) fn pack_columns<T: Float>(isa: Isa, b: Matrix<T>, width: usize, packe
 pub(super) fn pack_steps<T: Float>(isa: Isa, a: Matrix<T>, width: usize, packed: &mut [T]) {
     match (a.row_stride(), width) {
         (1, 16) => copy_steps::<T, 16>(isa, a, packed),
-        (1, 8) => copy_steps::<T, 8>(isa, a, packed),
+        (1, 6) => copy_steps::<T, 6>(isa, a, packed),
         (1, 4) => copy_steps::<T, 4>(isa, a, packed),
         _ => transpose(isa, a, width, packed),
     }

@@ -19,10 +19,9 @@ pub(crate) use vectors::{
 /// The longest rows that are computed abreast. One alone would leave lanes empty, and each of its
 /// steps waits for the last.
 const SHORT: usize = 64;
-/// From so many bytes of first elements on, short rows take less time abreast: those of float64,
-/// whose exponentials are computed one by one, if they fill most of the lanes.
-const SOME_BYTES: usize = 32;
-const SOME_BYTES_OF_DOUBLES: usize = 48 * size_of::<f64>();
+/// From so many on, short rows take less time abreast, and from as many as they are long where vectors have
+/// room for few: of float64.
+const SOME: usize = 8;
 /// Side of the squares in which short rows are turned.
 const SIDE: usize = 16;
 /// Elements of a task at most; where there are fewer in all, into how many tasks they are cut, and
@@ -78,8 +77,8 @@ pub(crate) fn for_each_row<T: Float, K: Kernel<T, N>, const N: usize>(
     if output.is_empty() {
         return;
     }
-    let some = if size_of::<T>() > 4 { SOME_BYTES_OF_DOUBLES } else { SOME_BYTES };
-    let abreast = depth <= SHORT && outer * inner * size_of::<T>() >= some;
+    let some = if size_of::<T>() > 4 { SOME.max(depth) } else { SOME };
+    let abreast = depth <= SHORT && outer * inner >= some;
     // A unit has rows that are computed together.
     let spread = Spread::new([outer, depth, inner]);
     let (units, unit_rows) = match (inner, abreast) {
