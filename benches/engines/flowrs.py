@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import numpy as np
 from harness.case import Case
-from harness.operation import RATE, Operation
+from harness.operation import FUNCTIONS, RATE, Operation
 
 import flowrs as flow
 import flowrs.typing as tp
@@ -148,12 +148,15 @@ def _apply(operation: Operation, values: dict[str, Blob]) -> Blob:
         return flow.layers.batch_normalization(x, axis=1, epsilon=1e-5, name=_label(operation.name))
     if operation.kind == "softmax":
         return flow.nn.softmax(x)
+    if operation.kind in FUNCTIONS:
+        return getattr(flow.math, operation.kind)(x)
     return flow.nn.relu(x * values["a"] + values["b"]) * x
 
 
 def _forward(operation: Operation, arrays: dict[str, Array]) -> Action:
     """The result, or the gradient of a convolution's input, as a predict job."""
-    annotations = [tp.Numpy.Placeholder(array.shape, flow.float32) for array in arrays.values()]
+    dtype = flow.float64 if operation.dtype == "float64" else flow.float32
+    annotations = [tp.Numpy.Placeholder(array.shape, dtype) for array in arrays.values()]
 
     def body(fed: tuple[*annotations]) -> tp.Numpy:
         values = dict(zip(arrays, fed, strict=True))

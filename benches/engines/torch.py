@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from harness.model import Placed
-from harness.operation import RATE, Operation
+from harness.operation import FUNCTIONS, RATE, Operation
 from torch import nn
 
 from . import Action, Array, Step, Task
@@ -118,10 +118,11 @@ def _module(placed: Placed) -> nn.Module:
 
 
 def setup_operation(
-    operation: Operation, threads: int, variant: str, dtype: torch.dtype = torch.float32
+    operation: Operation, threads: int, variant: str, dtype: torch.dtype | None = None
 ) -> Action:
     """The operation on tensors, with its own backward pass where the direction asks for one."""
     _set_threads(threads)
+    dtype = dtype or getattr(torch, operation.dtype)
     tensors = {
         name: torch.from_numpy(array).to(torch.int64 if name == "labels" else dtype)
         for name, array in operation.arrays().items()
@@ -169,6 +170,10 @@ def _apply(operation: Operation, tensors: dict[str, torch.Tensor]) -> torch.Tens
         )
     if operation.kind == "softmax":
         return torch.softmax(x, dim=-1)
+    if operation.kind in ("softplus", "gelu"):
+        return getattr(F, operation.kind)(x)
+    if operation.kind in FUNCTIONS:
+        return getattr(torch, operation.kind)(x)
     return torch.relu(x * tensors["a"] + tensors["b"]) * x
 
 

@@ -15,8 +15,12 @@ Shape = tuple[int, ...]
 #: What the gradients are multiplied by when a pass updates what it differentiates: 2 ** -10.
 RATE = 1 / 1024
 
+#: Functions of single elements, by the names that flowrs and PyTorch have for them.
+FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "softplus", "gelu", "erf", "sin")
+
 #: Arrays that an operation reads and writes at least, each as large as its input.
 _STREAMS = {"chain": 4, "copy": 2, "softmax": 2, "cross_entropy": 2, "momentum": 5}
+_STREAMS |= dict.fromkeys(FUNCTIONS, 2)
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Operation:
         kind: "convolution" (padded by half its size), "max_pool" and "avg_pool" (2x2), "batch_norm"
             (with the statistics of the batch), "softmax" (of the last axis), "cross_entropy" (of
             that and class numbers, added up), "chain" (``relu(x * a + b) * x`` on arrays of one
-            shape), "momentum" (an update of ``x``, by 0.9 of the last one too) or "copy" (into an
-            array that is there).
+            shape), "momentum" (an update of ``x``, by 0.9 of the last one too), "copy" (into an
+            array that is there) or one of :data:`FUNCTIONS`, the logarithm of magnitudes.
         direction: "forward"; "input_gradient"; "weight_gradient", which updates the weight;
             "input_update", which computes the input's gradient and updates the input; "update"; or
             "both": forward, backward, and an update of the input and of what else is learned.
@@ -36,6 +40,7 @@ class Operation:
         filters: number of output channels of a convolution.
         size: edge of its kernel.
         groups: into how many parts its channels fall.
+        dtype: of the arrays; "float64" is for softmax and functions.
         digest: what :func:`digest` must find in the result, computed in float64.
     """
 
@@ -46,6 +51,7 @@ class Operation:
     filters: int = 0
     size: int = 0
     groups: int = 1
+    dtype: str = "float32"
     digest: tuple[float, float] | None = None
 
     @classmethod
@@ -82,16 +88,19 @@ class Operation:
         """Bytes that an operation reads and writes at least, where it does little else; else 0."""
         if self.kind in ("max_pool", "avg_pool") and self.direction == "forward":
             return 4 * (math.prod(self.shape) + math.prod(self.result_shape))
-        return 4 * _STREAMS.get(self.kind, 0) * math.prod(self.shape)
+        size = np.dtype(self.dtype).itemsize
+        return size * _STREAMS.get(self.kind, 0) * math.prod(self.shape)
 
     def arrays(self) -> dict[str, Array]:
         """The inputs, always the same: ``x`` and what the kind needs besides."""
         rng = np.random.default_rng(1)
 
         def draw(shape: Shape) -> Array:
-            return rng.standard_normal(shape, dtype=np.float32)
+            return rng.standard_normal(shape, dtype=np.float32).astype(self.dtype)
 
         arrays = {"x": draw(self.shape)}
+        if self.kind == "log":
+            arrays["x"] = np.abs(arrays["x"])
         if self.kind == "convolution":
             arrays["weight"] = draw(self.weight_shape) / np.float32(self.size)
         if self.kind == "batch_norm":

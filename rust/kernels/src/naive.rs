@@ -181,6 +181,7 @@ fn evaluate_float(operation: Operation, a: f64, b: f64, c: f64) -> f64 {
         Operation::Tanh => a.tanh(),
         Operation::Erf => math::erf_f64(a),
         Operation::Erfc => math::erfc_f64(a),
+        Operation::NormalCdf => 0.5 * math::erfc_f64(-a * std::f64::consts::FRAC_1_SQRT_2),
         Operation::Lgamma => math::lgamma_f64(a),
         Operation::Sin => a.sin(),
         Operation::Cos => a.cos(),
@@ -254,6 +255,13 @@ fn evaluate_float(operation: Operation, a: f64, b: f64, c: f64) -> f64 {
                 b
             } else {
                 0.0
+            }
+        }
+        Operation::TimesOrZero => {
+            if a == 0.0 {
+                a
+            } else {
+                a * b
             }
         }
         Operation::Select => {

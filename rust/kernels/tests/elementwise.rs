@@ -75,6 +75,7 @@ const BINARY: &[Operation] = {
         GreaterEqual,
         LogicalAnd,
         ReluGradient,
+        TimesOrZero,
     ]
 };
 
@@ -356,6 +357,33 @@ fn the_error_function_of_f64_is_accurate() {
     );
 }
 
+#[test]
+fn normal_probabilities_are_accurate_and_end_at_0_and_1() {
+    let x = interesting_doubles();
+    let single: Vec<f32> = interesting();
+    let operation = Operation::NormalCdf;
+    let check = |isa: Isa, x: f64, got: f64, want: f64, bound: f64| {
+        let is_near = (got - want).abs() <= bound || (got.is_nan() && want.is_nan());
+        let is_whole = x.abs() < 9.0 || got == f64::from(u8::from(x > 0.0)) || x.is_nan();
+        assert!(is_near && is_whole, "{isa:?} {operation:?}({x:e}) = {got:e} instead of {want:e}");
+    };
+    let (want, want_single) = (expected(operation, &[&x[..]]), expected(operation, &[&single[..]]));
+    on_every_isa(
+        |isa, parallel| {
+            let got = apply(isa, parallel, operation, &[&x[..]]);
+            (got, apply(isa, parallel, operation, &[&single[..]]))
+        },
+        |isa, (got, got_single)| {
+            for ((&x, &got), &want) in x.iter().zip(&got).zip(&want) {
+                check(isa, x, got, want, 1e-15);
+            }
+            for ((&x, &got), &want) in single.iter().zip(&got_single).zip(&want_single) {
+                check(isa, x.into(), got.into(), want, 1e-7);
+            }
+        },
+    );
+}
+
 /// Values by mpmath with 50 digits.
 #[test]
 fn special_functions_have_known_values() {
@@ -370,6 +398,12 @@ fn special_functions_have_known_values() {
         (Operation::Erfc, 5.0, 1.537459794428035e-12),
         (Operation::Erfc, 10.0, 2.088487583762545e-45),
         (Operation::Erfc, -1.0, 1.8427007929497148),
+        (Operation::NormalCdf, -1.0, 0.15865525393145705),
+        (Operation::NormalCdf, -0.5, 0.3085375387259869),
+        (Operation::NormalCdf, 0.3, 0.6179114221889527),
+        (Operation::NormalCdf, 1.5, 0.9331927987311419),
+        (Operation::NormalCdf, 2.0132639408111572, 0.9779565651456956),
+        (Operation::NormalCdf, 3.0, 0.9986501019683699),
         (Operation::Lgamma, 0.5, 0.5723649429247001),
         (Operation::Lgamma, 3.5, 1.2009736023470743),
         (Operation::Lgamma, 10.0, 12.801827480081469),

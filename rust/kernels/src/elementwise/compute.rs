@@ -207,6 +207,7 @@ macro_rules! floats {
                         if a > 0.0 { 1.0 } else if a < 0.0 { -1.0 } else { a }
                     }),
                     Subtract => binary(a, b, output, |a, b| a - b),
+                    TimesOrZero => binary(a, b, output, |a, b| if a == 0.0 { a } else { a * b }),
                     Divide => binary(a, b, output, |a, b| a / b),
                     Power => $functions::pow::<$i>(a, b, output),
                     FloorDivide => binary(a, b, output, |a, b| (a / b).floor()),
@@ -223,6 +224,7 @@ macro_rules! floats {
                     LogSigmoid => math::log_sigmoid::<$i, $type>(a, output),
                     Tanh => unary(a, output, $functions::tanh::<$i>),
                     Erf => unary(a, output, $functions::erf::<$i>),
+                    NormalCdf => unary(a, output, $functions::normal_cdf::<$i>),
                     Sin => trigonometric(a, output, $functions::sin::<$i>, $type::sin),
                     Cos => trigonometric(a, output, $functions::cos::<$i>, $type::cos),
                     Tan => unary(a, output, |a| a.tan()),

@@ -70,6 +70,8 @@ pub enum Operation {
     Erf,
     /// Complement of the error function.
     Erfc,
+    /// The probability of a standard normal number below `a`: `(1 + erf(a / sqrt(2))) / 2`.
+    NormalCdf,
     /// Logarithm of the absolute value of the gamma function.
     Lgamma,
     /// Sine.
@@ -144,6 +146,8 @@ pub enum Operation {
     LogicalAnd,
     /// `b` where `a` is positive, else 0.
     ReluGradient,
+    /// `a * b`, and 0 where `a` is 0, even if `b` is infinite or NaN.
+    TimesOrZero,
     /// `b` where `a` is not 0, else `c`.
     Select,
     /// A number.
@@ -159,7 +163,7 @@ impl Operation {
             Select => 3,
             Add | Subtract | Multiply | Divide | Maximum | Minimum | Power | FloorMod
             | FloorDivide | Atan2 | Equal | NotEqual | Less | LessEqual | Greater
-            | GreaterEqual | LogicalAnd | ReluGradient => 2,
+            | GreaterEqual | LogicalAnd | ReluGradient | TimesOrZero => 2,
             _ => 1,
         }
     }
@@ -182,6 +186,7 @@ impl Operation {
                     | Tanh
                     | Erf
                     | Erfc
+                    | NormalCdf
                     | Lgamma
                     | Sin
                     | Cos
@@ -201,6 +206,7 @@ impl Operation {
                     | LogSigmoid
                     | Power
                     | Atan2
+                    | TimesOrZero
             )
     }
 }

@@ -148,11 +148,12 @@ pub(crate) fn ln<I: Instructions>(x: f64) -> f64 {
     if x < f64::INFINITY { value } else { x }
 }
 
-/// Error function: `x + x P(x^2)` below 1, and `1 - exp(-x^2) Q((x - 3) / (x + 3))` up to 6. The polynomials are
-/// minimax approximations of `erf(x) / x - 1` and of `exp(x^2) erfc(x)`, the second with weight `exp(-x^2)`; their
-/// errors are 7e-18 and 1.3e-18.
+/// Whether a number is near 0, its error function if so, and the complement of its magnitude's else:
+/// `x + x P(x^2)` below 1, and `exp(-x^2) Q((x - 3) / (x + 3))` up to 6. The polynomials are minimax approximations
+/// of `erf(x) / x - 1` and of `exp(x^2) erfc(x)`, the second with weight `exp(-x^2)`; their errors are 7e-18 and
+/// 1.3e-18.
 #[inline(always)]
-pub(crate) fn erf<I: Instructions>(x: f64) -> f64 {
+fn erf_in_parts<I: Instructions>(x: f64) -> (bool, f64, f64) {
     let t = x.abs();
     let s = x * x;
     let even = [
@@ -192,10 +193,24 @@ pub(crate) fn erf<I: Instructions>(x: f64) -> f64 {
         -1.501_159_365_007_652_4e-1,
         -3.262_335_600_430_373e-1,
     ];
-    let large = by_parity::<I, _, 8, 7>(u, u * u, even, odd);
-    let large = 1.0 - exp_nonpositive::<I>(-s) * large;
-    let large = if t > 6.0 { 1.0 } else { large };
-    if t < 1.0 { small } else { large.copysign(x) }
+    let complement = exp_nonpositive::<I>(-s) * by_parity::<I, _, 8, 7>(u, u * u, even, odd);
+    (t < 1.0, small, if t > 6.0 { 0.0 } else { complement })
+}
+
+/// Error function.
+#[inline(always)]
+pub(crate) fn erf<I: Instructions>(x: f64) -> f64 {
+    let (is_small, small, complement) = erf_in_parts::<I>(x);
+    if is_small { small } else { (1.0 - complement).copysign(x) }
+}
+
+/// `(1 + erf(x / sqrt(2))) / 2`, with an absolute error of 1e-15 at most.
+#[inline(always)]
+pub(crate) fn normal_cdf<I: Instructions>(x: f64) -> f64 {
+    let (is_small, small, complement) = erf_in_parts::<I>(x * std::f64::consts::FRAC_1_SQRT_2);
+    let tail = 0.5 * complement;
+    let large = if x < 0.0 { tail } else { 1.0 - tail };
+    if is_small { madd::<I, _>(0.5, small, 0.5) } else { large }
 }
 
 /// Pi / 2 in four parts; products of the first three with a number of quarter turns are exact, up to 2^20. From

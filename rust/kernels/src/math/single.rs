@@ -122,10 +122,10 @@ pub(crate) fn tanh<I: Instructions>(x: f32) -> f32 {
     if magnitude < 0.625 { small } else { large.copysign(x) }
 }
 
-/// Error function: `x + x P(x^2)`, and from 0.93 to 4 one less a minimax polynomial of its complement with an
-/// error of 1.2e-9.
+/// Whether a number is near 0, its error function if so, and the complement of its magnitude's else:
+/// `x + x P(x^2)`, and from 0.93 to 4 a minimax polynomial with an error of 1.2e-9.
 #[inline(always)]
-pub(crate) fn erf<I: Instructions>(x: f32) -> f32 {
+fn erf_in_parts<I: Instructions>(x: f32) -> (bool, f32, f32) {
     let t = x.abs();
     let small = polynomial::<I, _, 6>(
         x * x,
@@ -160,9 +160,24 @@ pub(crate) fn erf<I: Instructions>(x: f32) -> f32 {
         -0.008350326,
         -0.0021782722,
     ];
-    let large = 1.0 - by_parity::<I, _, 8, 8>(u, u * u, even, odd);
-    let large = if t > 4.0 { 1.0 } else { large };
-    if t > 0.927_734_4 { large.copysign(x) } else { small }
+    let complement = by_parity::<I, _, 8, 8>(u, u * u, even, odd);
+    (t <= 0.927_734_4, small, if t > 4.0 { 0.0 } else { complement })
+}
+
+/// Error function.
+#[inline(always)]
+pub(crate) fn erf<I: Instructions>(x: f32) -> f32 {
+    let (is_small, small, complement) = erf_in_parts::<I>(x);
+    if is_small { small } else { (1.0 - complement).copysign(x) }
+}
+
+/// `(1 + erf(x / sqrt(2))) / 2`, with an absolute error of 1e-7 at most.
+#[inline(always)]
+pub(crate) fn normal_cdf<I: Instructions>(x: f32) -> f32 {
+    let (is_small, small, complement) = erf_in_parts::<I>(x * std::f32::consts::FRAC_1_SQRT_2);
+    let tail = 0.5 * complement;
+    let large = if x < 0.0 { tail } else { 1.0 - tail };
+    if is_small { madd::<I, _>(0.5, small, 0.5) } else { large }
 }
 
 /// Sine and cosine of what is left of a number that [`double::is_reducible`] without whole quarter turns, and

@@ -111,11 +111,6 @@ impl<'a> Term<'a> {
     pub fn choose(self, yes: Self, no: Self) -> Self {
         self.draft.push(Operation::Select, [self.register, yes.register, no.register])
     }
-
-    /// This times `other`, and 0 where this is 0, even where `other` is infinite.
-    pub fn times_or_zero(self, other: Self) -> Self {
-        self.is_zero().choose(self, self * other)
-    }
 }
 
 macro_rules! methods {
@@ -134,7 +129,7 @@ methods! {
     unary [
     abs Abs, acos Acos, acosh Acosh, asin Asin, asinh Asinh, atan Atan, atanh Atanh, ceil Ceil,
     cos Cos, cosh Cosh, erf Erf, erfc Erfc, exp Exp, expm1 Expm1, floor Floor, is_zero IsZero,
-    lgamma Lgamma, log Log, log1p Log1p, log_sigmoid LogSigmoid, reciprocal Reciprocal,
+    lgamma Lgamma, log Log, log1p Log1p, log_sigmoid LogSigmoid, normal_cdf NormalCdf, reciprocal Reciprocal,
     reciprocal_no_nan ReciprocalNoNan, relu Relu, rint Rint, rsqrt Rsqrt, sigmoid Sigmoid,
     sign Sign, sin Sin, sinh Sinh, softplus Softplus, sqrt Sqrt, square Square, tan Tan, tanh Tanh,
     ]
@@ -142,7 +137,7 @@ methods! {
     atan2 Atan2, equal Equal, floor_divide FloorDivide, floor_mod FloorMod, greater Greater,
     greater_equal GreaterEqual, less Less, less_equal LessEqual, logical_and LogicalAnd,
     maximum Maximum, minimum Minimum, not_equal NotEqual, power Power,
-    relu_gradient ReluGradient,
+    relu_gradient ReluGradient, times_or_zero TimesOrZero,
     ]
 }
 

@@ -5,7 +5,7 @@
 //! it; where two arguments are equal they share the gradient of their maximum or minimum evenly, as
 //! the elements of a reduction do.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::PI;
 
 use super::row::{Row, binary, closed, comparison, one_way, ternary, unary};
 use super::{Scope, Term};
@@ -171,11 +171,7 @@ pub static TABLE: &[Row] = &[
     unary(named!("tanh"), |s| s.a.tanh(), |s| s.dy * (1.0 - s.y.square())),
     one_way(named!("sigmoid_grad"), 2, |s| s.b * s.a * (1.0 - s.a)),
     one_way(named!("gelu_grad"), 2, |s| s.b * gelu_slope(s.a)),
-    unary(
-        named!("gelu"),
-        |s| (0.5 * (1.0 + (s.a * FRAC_1_SQRT_2).erf())).times_or_zero(s.a),
-        |s| s.dy * gelu_slope(s.a),
-    ),
+    unary(named!("gelu"), |s| s.a.normal_cdf().times_or_zero(s.a), |s| s.dy * gelu_slope(s.a)),
     unary(
         named!("leaky_relu"),
         |s| s.a.greater(s.zero()).choose(s.a, s.a * s.p(0)),
@@ -190,7 +186,7 @@ pub static TABLE: &[Row] = &[
     ),
     unary(
         named!("elu"),
-        |s| s.a.greater(s.zero()).choose(s.a, s.p(0) * expm1_of_negative(s.a)),
+        |s| s.a.greater(s.zero()).choose(s.a, s.p(0) * s.a.expm1()),
         |s| s.dy * s.a.greater(s.zero()).choose(s.one(), s.y + s.p(0)),
     )
     .with(&["alpha"]),
@@ -332,16 +328,8 @@ fn bell(x: Term<'_>) -> Term<'_> {
 }
 
 fn gelu_slope(x: Term<'_>) -> Term<'_> {
-    let below = 0.5 * (1.0 + (x * FRAC_1_SQRT_2).erf());
     let density = (x.square() * -0.5).exp() * (1.0 / (2.0 * PI).sqrt());
-    below + density.times_or_zero(x)
-}
-
-/// `exp(x) - 1` for `x <= 0` without loss of digits near 0, from the hyperbolic tangent, which runs
-/// at the speed of vectors.
-fn expm1_of_negative(x: Term<'_>) -> Term<'_> {
-    let half = (x * 0.5).tanh();
-    2.0 * half / (1.0 - half)
+    x.normal_cdf() + density.times_or_zero(x)
 }
 
 /// `log(1 + exp(-|a|))`, and the logit's size where it has the wrong sign.
