@@ -9,7 +9,7 @@ use crate::reduce::{Combine, Sum};
 use crate::rows::{
     Kernel, Vector, Vectors, VectorsMut, Way, for_each_row, map, map_in_place, shared,
 };
-use crate::{Element, Float, Isa, Parallel};
+use crate::{Element, Float, Isa, Parallel, math};
 
 /// `output = exp(input) / sum(exp(input))`.
 ///
@@ -78,7 +78,11 @@ pub(crate) fn softmax_rows<I: Instructions, W: Way, T: Float>(
     map([x], [&top], y, |[x], [top]| distance(x, top).exp_nonpositive::<I>());
     W::clear_padding(depth, y);
     let sum = W::reduce::<T, Sum, 1, 0>([shared(y)], [], |[y], []| y);
-    map_in_place([&sum], y, |y, [sum]| y / sum);
+    let mut reciprocal = sum;
+    W::map_rows(&mut reciprocal, |sum| T::ONE / sum);
+    map_in_place([&sum, &reciprocal], y, |y, [sum, reciprocal]| {
+        math::divide::<I, T>(y, sum, reciprocal)
+    });
     (top, sum)
 }
 

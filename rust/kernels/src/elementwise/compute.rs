@@ -135,36 +135,8 @@ macro_rules! integers {
 
 integers! { i8 i32 i64 u8 }
 
-macro_rules! compute_floats {
-    ($($type:ident $evaluate:ident;)*) => {$(
-        impl Compute for $type {
-            with_registers!($type);
-
-            fn evaluate(
-                isa: Isa,
-                operation: Operation,
-                arguments: [&[$type]; 3],
-                output: &mut [$type],
-            ) {
-                per_isa! {
-                    fn evaluate<I>(
-                        operation: Operation, arguments: [&[$type]; 3], output: &mut [$type],
-                    ) {
-                        $evaluate::<I>(operation, arguments, output);
-                    }
-                }
-                evaluate(isa, operation, arguments, output);
-            }
-        }
-    )*};
-}
-
-compute_floats! {
-    f32 evaluate_f32;
-    f64 evaluate_f64;
-}
-
-/// Applies a function that is for arguments near 0, and the library's where there are others.
+/// Applies a function that is for arguments near 0, and the library's if there is another one: the last bit
+/// of a result depends on the others of its block, which are the same for every number of threads.
 #[inline(always)]
 fn trigonometric<T: Float>(
     a: &[T],
@@ -179,73 +151,84 @@ fn trigonometric<T: Float>(
 
 /// Defines the operations on a floating-point type, whose own functions are in a module of [`math`].
 macro_rules! floats {
-    ($(fn $evaluate:ident<$i:ident>($type:ident, $functions:ident);)*) => {$(
-            #[inline(always)]
-            fn $evaluate<$i: crate::isa::Instructions>(
+    ($($type:ident $functions:ident;)*) => {$(
+        impl Compute for $type {
+            with_registers!($type);
+
+            fn evaluate(
+                isa: Isa,
                 operation: Operation,
                 arguments: [&[$type]; 3],
                 output: &mut [$type],
             ) {
-                use Operation::*;
-                if evaluate_common(operation, arguments, output) {
-                    return;
-                }
-                let [a, b, _] = arguments;
-                match operation {
-                    Negative => unary(a, output, |a| -a),
-                    Abs => unary(a, output, |a| a.abs()),
-                    Sqrt => unary(a, output, |a| a.sqrt()),
-                    Rsqrt => unary(a, output, |a| 1.0 / a.sqrt()),
-                    Reciprocal => unary(a, output, |a| 1.0 / a),
-                    ReciprocalNoNan => {
-                        unary(a, output, |a| if a == 0.0 { 0.0 } else { 1.0 / a })
+                per_isa! {
+                    fn evaluate<I>(
+                        operation: Operation, arguments: [&[$type]; 3], output: &mut [$type],
+                    ) {
+                        use Operation::*;
+                        if evaluate_common(operation, arguments, output) {
+                            return;
+                        }
+                        let [a, b, _] = arguments;
+                        match operation {
+                            Negative => unary(a, output, |a| -a),
+                            Abs => unary(a, output, |a| a.abs()),
+                            Sqrt => unary(a, output, |a| a.sqrt()),
+                            Rsqrt => unary(a, output, |a| 1.0 / a.sqrt()),
+                            Reciprocal => unary(a, output, |a| 1.0 / a),
+                            ReciprocalNoNan => {
+                                unary(a, output, |a| if a == 0.0 { 0.0 } else { 1.0 / a })
+                            }
+                            Floor => unary(a, output, |a| a.floor()),
+                            Ceil => unary(a, output, |a| a.ceil()),
+                            Rint => unary(a, output, |a| a.round_ties_even()),
+                            Sign => unary(a, output, |a| {
+                                if a > 0.0 { 1.0 } else if a < 0.0 { -1.0 } else { a }
+                            }),
+                            Subtract => binary(a, b, output, |a, b| a - b),
+                            TimesOrZero => binary(a, b, output, |a, b| if a == 0.0 { a } else { a * b }),
+                            Divide => binary(a, b, output, |a, b| a / b),
+                            Power => $functions::pow::<I>(a, b, output),
+                            FloorDivide => binary(a, b, output, |a, b| (a / b).floor()),
+                            Atan2 => binary(a, b, output, |a, b| a.atan2(b)),
+                            FloorMod => binary(a, b, output, |a, b| {
+                                math::floor_mod_f64(a.into(), b.into()) as $type
+                            }),
+                            Exp => unary(a, output, $functions::exp::<I>),
+                            Expm1 => unary(a, output, $functions::exp_m1::<I>),
+                            Log => unary(a, output, $functions::ln::<I>),
+                            Log1p => unary(a, output, math::ln_1p::<I, $type>),
+                            Sigmoid => unary(a, output, math::sigmoid::<I, $type>),
+                            Softplus => math::softplus::<I, $type>(a, output),
+                            LogSigmoid => math::log_sigmoid::<I, $type>(a, output),
+                            Tanh => unary(a, output, $functions::tanh::<I>),
+                            Erf => unary(a, output, $functions::erf::<I>),
+                            NormalCdf => unary(a, output, $functions::normal_cdf::<I>),
+                            Sin => trigonometric(a, output, $functions::sin::<I>, $type::sin),
+                            Cos => trigonometric(a, output, $functions::cos::<I>, $type::cos),
+                            Tan => unary(a, output, |a| a.tan()),
+                            Asin => unary(a, output, |a| a.asin()),
+                            Acos => unary(a, output, |a| a.acos()),
+                            Atan => unary(a, output, |a| a.atan()),
+                            Sinh => unary(a, output, |a| a.sinh()),
+                            Cosh => unary(a, output, |a| a.cosh()),
+                            // The library's inverses lose digits in f32.
+                            Asinh => unary(a, output, |a| math::asinh_f64(a.into()) as $type),
+                            Acosh => unary(a, output, |a| math::acosh_f64(a.into()) as $type),
+                            Atanh => unary(a, output, |a| math::atanh_f64(a.into()) as $type),
+                            Erfc => unary(a, output, |a| math::erfc_f64(a.into()) as $type),
+                            Lgamma => unary(a, output, |a| math::lgamma_f64(a.into()) as $type),
+                            _ => output.fill(0.0),
+                        }
                     }
-                    Floor => unary(a, output, |a| a.floor()),
-                    Ceil => unary(a, output, |a| a.ceil()),
-                    Rint => unary(a, output, |a| a.round_ties_even()),
-                    Sign => unary(a, output, |a| {
-                        if a > 0.0 { 1.0 } else if a < 0.0 { -1.0 } else { a }
-                    }),
-                    Subtract => binary(a, b, output, |a, b| a - b),
-                    TimesOrZero => binary(a, b, output, |a, b| if a == 0.0 { a } else { a * b }),
-                    Divide => binary(a, b, output, |a, b| a / b),
-                    Power => $functions::pow::<$i>(a, b, output),
-                    FloorDivide => binary(a, b, output, |a, b| (a / b).floor()),
-                    Atan2 => binary(a, b, output, |a, b| a.atan2(b)),
-                    FloorMod => binary(a, b, output, |a, b| {
-                        math::floor_mod_f64(a.into(), b.into()) as $type
-                    }),
-                    Exp => unary(a, output, $functions::exp::<$i>),
-                    Expm1 => unary(a, output, $functions::exp_m1::<$i>),
-                    Log => unary(a, output, $functions::ln::<$i>),
-                    Log1p => unary(a, output, math::ln_1p::<$i, $type>),
-                    Sigmoid => unary(a, output, math::sigmoid::<$i, $type>),
-                    Softplus => math::softplus::<$i, $type>(a, output),
-                    LogSigmoid => math::log_sigmoid::<$i, $type>(a, output),
-                    Tanh => unary(a, output, $functions::tanh::<$i>),
-                    Erf => unary(a, output, $functions::erf::<$i>),
-                    NormalCdf => unary(a, output, $functions::normal_cdf::<$i>),
-                    Sin => trigonometric(a, output, $functions::sin::<$i>, $type::sin),
-                    Cos => trigonometric(a, output, $functions::cos::<$i>, $type::cos),
-                    Tan => unary(a, output, |a| a.tan()),
-                    Asin => unary(a, output, |a| a.asin()),
-                    Acos => unary(a, output, |a| a.acos()),
-                    Atan => unary(a, output, |a| a.atan()),
-                    Sinh => unary(a, output, |a| a.sinh()),
-                    Cosh => unary(a, output, |a| a.cosh()),
-                    // The library's inverses lose digits in f32.
-                    Asinh => unary(a, output, |a| math::asinh_f64(a.into()) as $type),
-                    Acosh => unary(a, output, |a| math::acosh_f64(a.into()) as $type),
-                    Atanh => unary(a, output, |a| math::atanh_f64(a.into()) as $type),
-                    Erfc => unary(a, output, |a| math::erfc_f64(a.into()) as $type),
-                    Lgamma => unary(a, output, |a| math::lgamma_f64(a.into()) as $type),
-                    _ => output.fill(0.0),
                 }
+                evaluate(isa, operation, arguments, output);
             }
+        }
     )*};
 }
 
 floats! {
-    fn evaluate_f32<I>(f32, single);
-    fn evaluate_f64<I>(f64, double);
+    f32 single;
+    f64 double;
 }

@@ -133,13 +133,12 @@ impl Cut {
         GroupRows { least, larger, over, groups: self.row_groups, left: groups.len() }
     }
 
-    /// The room that each step of a packed group of rows has: a vector that copies them whole fits in where the
-    /// vectors are wide. Elsewhere steps lie close, and more of them in the second cache.
+    /// The room that each step of a packed group of rows has: whole vectors are copied where those are wide.
+    /// Elsewhere steps lie close, so that more of them are in the second cache.
     pub(super) fn packed_rows(&self) -> usize {
-        match self.sizes.rows {
-            14 => 16,
-            rows => rows,
-        }
+        const FEW: usize = 8;
+        let rows = self.sizes.rows;
+        if rows > FEW { rows.next_power_of_two() } else { rows }
     }
 
     /// The first step of a depth block and their number: nearly equal.

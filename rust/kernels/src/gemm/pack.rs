@@ -70,8 +70,8 @@ pub(super) fn pack_steps<T: Float>(isa: Isa, a: Matrix<T>, width: usize, packed:
 }
 
 per_isa! {
-    /// [`pack_steps`] where rows lie side by side: whole vectors are copied, of which the last
-    /// elements are not needed, but where they would lie outside the matrix.
+    /// [`pack_steps`] where rows lie side by side: whole steps are copied, of which the last
+    /// elements may not be needed, but where they would lie outside the matrix.
     fn copy_steps<I, T: Float; const WIDTH: usize>(a: Matrix<T>, packed: &mut [T]) {
         let (from, stride) = (a.data(), a.column_stride());
         let packed = packed.as_chunks_mut::<WIDTH>().0;

@@ -1,9 +1,9 @@
 //! Functions of float64.
 //!
-//! Vectors of 64-bit integers have neither arithmetic shifts nor conversions on most CPUs, so exponents are taken
-//! from bits and put into them.
+//! Vectors of 64-bit integers have neither arithmetic shifts nor conversions on most CPUs, so exponents are
+//! taken from bits and put into them.
 
-use super::{by_parity, madd};
+use super::{ErfParts, by_parity, erf_of, madd, normal_cdf_of, turned};
 use crate::isa::Instructions;
 
 /// Adding it rounds to an integer, which then stands in the lowest bits: 1.5 * 2^52.
@@ -30,8 +30,8 @@ fn power_of_two(n: i64) -> f64 {
 /// Less than the exponent of any power of e that is not rounded to 0.
 const LEAST_EXPONENT: f64 = -746.0;
 
-/// The power of e of a number from [`LEAST_EXPONENT`] to 710, less 1, and the power of two that it is to be
-/// multiplied by: by the series of `(e^r - 1 - r) / r^2`, which for `|r| <= ln(2) / 2` ends at `r^11`.
+/// The power of e of a number from [`LEAST_EXPONENT`] to 710, less 1, and the power of two that it is to
+/// be multiplied by: by the series of `(e^r - 1 - r) / r^2`, which for `|r| <= ln(2) / 2` ends at `r^11`.
 #[inline(always)]
 fn exp_m1_in_parts<I: Instructions>(x: f64) -> (f64, i64) {
     let (whole, n) = round::<I>(x, std::f64::consts::LOG2_E);
@@ -99,8 +99,8 @@ pub(crate) fn exp_m1<I: Instructions>(x: f64) -> f64 {
     // Half of the power of two, which itself may be too great.
     let half = power_of_two(n.wrapping_sub(1));
     let value = 2.0 * madd::<I, _>(half, value, half - 0.5);
-    // The parts of 0 lose its sign.
-    if x == 0.0 { x } else { value }
+    // So near 0 it is the result, whose half may lose a digit.
+    if x.abs() < 5.551_115_123_125_783e-17 { x } else { value }
 }
 
 /// Hyperbolic tangent: `-t / (2 + t)` with `t = e^(-2 |x|) - 1`.
@@ -148,12 +148,11 @@ pub(crate) fn ln<I: Instructions>(x: f64) -> f64 {
     if x < f64::INFINITY { value } else { x }
 }
 
-/// Whether a number is near 0, its error function if so, and the complement of its magnitude's else:
-/// `x + x P(x^2)` below 1, and `exp(-x^2) Q((x - 3) / (x + 3))` up to 6. The polynomials are minimax approximations
-/// of `erf(x) / x - 1` and of `exp(x^2) erfc(x)`, the second with weight `exp(-x^2)`; their errors are 7e-18 and
-/// 1.3e-18.
+/// `x + x P(x^2)` below 1, and `exp(-x^2) Q((x - 3) / (x + 3))` up to 6. The polynomials are minimax
+/// approximations of `erf(x) / x - 1` and of `exp(x^2) erfc(x)`, the second with weight `exp(-x^2)`; their
+/// errors are 7e-18 and 1.3e-18.
 #[inline(always)]
-fn erf_in_parts<I: Instructions>(x: f64) -> (bool, f64, f64) {
+fn erf_in_parts<I: Instructions>(x: f64) -> ErfParts<f64> {
     let t = x.abs();
     let s = x * x;
     let even = [
@@ -200,21 +199,17 @@ fn erf_in_parts<I: Instructions>(x: f64) -> (bool, f64, f64) {
 /// Error function.
 #[inline(always)]
 pub(crate) fn erf<I: Instructions>(x: f64) -> f64 {
-    let (is_small, small, complement) = erf_in_parts::<I>(x);
-    if is_small { small } else { (1.0 - complement).copysign(x) }
+    erf_of(x, erf_in_parts::<I>(x))
 }
 
 /// `(1 + erf(x / sqrt(2))) / 2`, with an absolute error of 1e-15 at most.
 #[inline(always)]
 pub(crate) fn normal_cdf<I: Instructions>(x: f64) -> f64 {
-    let (is_small, small, complement) = erf_in_parts::<I>(x * std::f64::consts::FRAC_1_SQRT_2);
-    let tail = 0.5 * complement;
-    let large = if x < 0.0 { tail } else { 1.0 - tail };
-    if is_small { madd::<I, _>(0.5, small, 0.5) } else { large }
+    normal_cdf_of(x, erf_in_parts::<I>(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
-/// Pi / 2 in four parts; products of the first three with a number of quarter turns are exact, up to 2^20. From
-/// `e_rem_pio2.c` in Sun's fdlibm.
+/// Pi / 2 in four parts; products of the first three with a number of quarter turns are exact, up to 2^20.
+/// From `e_rem_pio2.c` in Sun's fdlibm.
 const HALF_PI: [f64; 4] = [
     1.570_796_326_734_125_6,
     6.077_100_506_303_966e-11,
@@ -239,8 +234,8 @@ pub(super) fn reduce<I: Instructions>(x: f64) -> (f64, i64) {
     (r, n)
 }
 
-/// Sine and cosine of what [`reduce`] leaves, and the number of quarter turns, with the polynomials of `k_sin.c`
-/// and `k_cos.c` in Sun's fdlibm.
+/// Sine and cosine of what [`reduce`] leaves, and the number of quarter turns, with the polynomials of
+/// `k_sin.c` and `k_cos.c` in Sun's fdlibm.
 #[inline(always)]
 fn quarter_turn<I: Instructions>(x: f64) -> (f64, f64, i64) {
     let (r, n) = reduce::<I>(x);
@@ -261,17 +256,11 @@ fn quarter_turn<I: Instructions>(x: f64) -> (f64, f64, i64) {
     (sine, cosine, n)
 }
 
-/// The number with its sign turned round if the integer's second lowest bit is set.
-#[inline(always)]
-fn turned(x: f64, n: i64) -> f64 {
-    f64::from_bits(x.to_bits() ^ (n as u64 & 2) << 62)
-}
-
 /// Sine of a number that [`is_reducible`].
 #[inline(always)]
 pub(crate) fn sin<I: Instructions>(x: f64) -> f64 {
     let (sine, cosine, n) = quarter_turn::<I>(x);
-    let value = turned(if n & 1 == 0 { sine } else { cosine }, n);
+    let value = turned(sine, cosine, n & 1 != 0, n & 2 != 0);
     // The parts of 0 lose its sign.
     if x == 0.0 { x } else { value }
 }
@@ -280,7 +269,7 @@ pub(crate) fn sin<I: Instructions>(x: f64) -> f64 {
 #[inline(always)]
 pub(crate) fn cos<I: Instructions>(x: f64) -> f64 {
     let (sine, cosine, n) = quarter_turn::<I>(x);
-    turned(if n & 1 == 0 { cosine } else { sine }, n.wrapping_add(1))
+    turned(cosine, sine, n & 1 != 0, n.wrapping_add(1) & 2 != 0)
 }
 
 /// `output[i] = x[i] ^ y[i]`, by the library: a logarithm of float64 has not the digits it takes.

@@ -1,9 +1,9 @@
 //! Functions of float32.
 //!
-//! Quarter turns are taken from angles, and logarithms multiplied by exponents, in float64, which has digits to
-//! spare.
+//! Quarter turns are taken from angles, and logarithms multiplied by exponents, in float64, which has
+//! digits to spare.
 
-use super::{by_parity, double, madd, polynomial};
+use super::{ErfParts, by_parity, double, erf_of, madd, normal_cdf_of, polynomial, turned};
 use crate::isa::Instructions;
 
 /// ln 2 in two parts; products of the first with an exponent are exact.
@@ -19,8 +19,8 @@ fn power_of_two(n: i32) -> f32 {
 /// Less than the exponent of any power of e that is not rounded to 0.
 const LEAST_EXPONENT: f32 = -104.0;
 
-/// The power of e of a number from [`LEAST_EXPONENT`] to 89, less 1, and the power of two that it is to be
-/// multiplied by.
+/// The power of e of a number from [`LEAST_EXPONENT`] to 89, less 1, and the power of two that it is to
+/// be multiplied by.
 #[inline(always)]
 fn exp_m1_in_parts<I: Instructions>(x: f32) -> (f32, i32) {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
@@ -79,8 +79,8 @@ pub(crate) fn exp_m1<I: Instructions>(x: f32) -> f32 {
     // Half of the power of two, which itself may be too great.
     let half = power_of_two(n.wrapping_sub(1));
     let value = 2.0 * madd::<I, _>(half, value, half - 0.5);
-    // The parts of 0 lose its sign.
-    if x == 0.0 { x } else { value }
+    // So near 0 it is the result, whose half may lose a digit.
+    if x.abs() < 1.490_116_1e-8 { x } else { value }
 }
 
 /// Natural logarithm.
@@ -119,13 +119,13 @@ pub(crate) fn tanh<I: Instructions>(x: f32) -> f32 {
         [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1],
     );
     let small = madd::<I, _>(tail * z, x, x);
-    if magnitude < 0.625 { small } else { large.copysign(x) }
+    // The small one of -0 would be 0.
+    (if magnitude < 0.625 { small } else { large }).copysign(x)
 }
 
-/// Whether a number is near 0, its error function if so, and the complement of its magnitude's else:
-/// `x + x P(x^2)`, and from 0.93 to 4 a minimax polynomial with an error of 1.2e-9.
+/// `x + x P(x^2)`, and from 0.93 to 4 a minimax polynomial of the complement with an error of 1.2e-9.
 #[inline(always)]
-fn erf_in_parts<I: Instructions>(x: f32) -> (bool, f32, f32) {
+fn erf_in_parts<I: Instructions>(x: f32) -> ErfParts<f32> {
     let t = x.abs();
     let small = polynomial::<I, _, 6>(
         x * x,
@@ -141,24 +141,24 @@ fn erf_in_parts<I: Instructions>(x: f32) -> (bool, f32, f32) {
     let small = madd::<I, _>(small, x, x);
     let u = t - 2.5;
     let even = [
-        -8.947263e-07,
-        1.5753385e-05,
-        -8.119975e-05,
-        -0.00025858742,
-        0.00279745,
-        0.008622641,
-        0.005445684,
-        0.00040695246,
+        -8.947_263e-7,
+        1.575_338_5e-5,
+        -8.119_975e-5,
+        -2.585_874_2e-4,
+        2.797_45e-3,
+        8.622_641e-3,
+        5.445_684e-3,
+        4.069_524_6e-4,
     ];
     let odd = [
-        3.178741e-07,
-        -3.1883349e-06,
-        -8.652761e-06,
-        0.00025490715,
-        -0.0005458387,
-        -0.0061160033,
-        -0.008350326,
-        -0.0021782722,
+        3.178_741e-7,
+        -3.188_334_9e-6,
+        -8.652_761e-6,
+        2.549_071_5e-4,
+        -5.458_387e-4,
+        -6.116_003_3e-3,
+        -8.350_326e-3,
+        -2.178_272_2e-3,
     ];
     let complement = by_parity::<I, _, 8, 8>(u, u * u, even, odd);
     (t <= 0.927_734_4, small, if t > 4.0 { 0.0 } else { complement })
@@ -167,21 +167,17 @@ fn erf_in_parts<I: Instructions>(x: f32) -> (bool, f32, f32) {
 /// Error function.
 #[inline(always)]
 pub(crate) fn erf<I: Instructions>(x: f32) -> f32 {
-    let (is_small, small, complement) = erf_in_parts::<I>(x);
-    if is_small { small } else { (1.0 - complement).copysign(x) }
+    erf_of(x, erf_in_parts::<I>(x))
 }
 
 /// `(1 + erf(x / sqrt(2))) / 2`, with an absolute error of 1e-7 at most.
 #[inline(always)]
 pub(crate) fn normal_cdf<I: Instructions>(x: f32) -> f32 {
-    let (is_small, small, complement) = erf_in_parts::<I>(x * std::f32::consts::FRAC_1_SQRT_2);
-    let tail = 0.5 * complement;
-    let large = if x < 0.0 { tail } else { 1.0 - tail };
-    if is_small { madd::<I, _>(0.5, small, 0.5) } else { large }
+    normal_cdf_of(x, erf_in_parts::<I>(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
-/// Sine and cosine of what is left of a number that [`double::is_reducible`] without whole quarter turns, and
-/// their number. The polynomials are the series up to `r^9` and `r^10`.
+/// Sine and cosine of what is left of a number that [`double::is_reducible`] without whole quarter turns,
+/// and their number. The polynomials are the series up to `r^9` and `r^10`.
 #[inline(always)]
 fn quarter_turn<I: Instructions>(x: f32) -> (f32, f32, i32) {
     let (r, n) = double::reduce::<I>(x.into());
@@ -198,17 +194,11 @@ fn quarter_turn<I: Instructions>(x: f32) -> (f32, f32, i32) {
     (sine, cosine, n as i32)
 }
 
-/// The number with its sign turned round if the integer's second lowest bit is set.
-#[inline(always)]
-fn turned(x: f32, n: i32) -> f32 {
-    f32::from_bits(x.to_bits() ^ (n as u32 & 2) << 30)
-}
-
 /// Sine of a number that [`double::is_reducible`].
 #[inline(always)]
 pub(crate) fn sin<I: Instructions>(x: f32) -> f32 {
     let (sine, cosine, n) = quarter_turn::<I>(x);
-    let value = turned(if n & 1 == 0 { sine } else { cosine }, n);
+    let value = turned(sine, cosine, n & 1 != 0, n & 2 != 0);
     // The parts of 0 lose its sign.
     if x == 0.0 { x } else { value }
 }
@@ -217,14 +207,14 @@ pub(crate) fn sin<I: Instructions>(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn cos<I: Instructions>(x: f32) -> f32 {
     let (sine, cosine, n) = quarter_turn::<I>(x);
-    turned(if n & 1 == 0 { cosine } else { sine }, n.wrapping_add(1))
+    turned(cosine, sine, n & 1 != 0, n.wrapping_add(1) & 2 != 0)
 }
 
 /// `output[i] = x[i] ^ y[i]`; of negative numbers there are only whole powers.
 #[inline(always)]
 pub(crate) fn pow<I: Instructions>(x: &[f32], y: &[f32], output: &mut [f32]) {
-    /// Elements whose logarithms are computed before the first power: one function at a time leaves the CPU
-    /// more that it can compute side by side.
+    /// Elements whose logarithms are computed before the first power: one function at a time leaves the
+    /// CPU more that it can compute side by side.
     const TOGETHER: usize = 64;
     let mut exponents = [0.0; TOGETHER];
     let inputs = x.chunks(TOGETHER).zip(y.chunks(TOGETHER));

@@ -19,8 +19,8 @@ pub(crate) use vectors::{
 /// The longest rows that are computed abreast. One alone would leave lanes empty, and each of its
 /// steps waits for the last.
 const SHORT: usize = 64;
-/// From so many on, short rows take less time abreast, and from as many as they are long where vectors have
-/// room for few: of float64.
+/// From so many on, short rows take less time abreast; those of float64, whose vectors hold few, if there
+/// are as many as a row has elements, too.
 const SOME: usize = 8;
 /// Side of the squares in which short rows are turned.
 const SIDE: usize = 16;
