@@ -186,7 +186,9 @@ macro_rules! floats {
                                 if a > 0.0 { 1.0 } else if a < 0.0 { -1.0 } else { a }
                             }),
                             Subtract => binary(a, b, output, |a, b| a - b),
-                            TimesOrZero => binary(a, b, output, |a, b| if a == 0.0 { a } else { a * b }),
+                            TimesOrZero => {
+                                binary(a, b, output, |a, b| if a == 0.0 { a } else { a * b })
+                            }
                             Divide => binary(a, b, output, |a, b| a / b),
                             Power => $functions::pow::<I>(a, b, output),
                             FloorDivide => binary(a, b, output, |a, b| (a / b).floor()),

@@ -3,7 +3,7 @@
 //! Vectors of 64-bit integers have neither arithmetic shifts nor conversions on most CPUs, so exponents are
 //! taken from bits and put into them.
 
-use super::{ErfParts, by_parity, erf_of, madd, normal_cdf_of, turned};
+use super::{ErfParts, by_parity, erf_of, madd, normal_cdf_of, turned, zero_apart};
 use crate::isa::Instructions;
 
 /// Adding it rounds to an integer, which then stands in the lowest bits: 1.5 * 2^52.
@@ -56,20 +56,12 @@ fn exp_m1_in_parts<I: Instructions>(x: f64) -> (f64, i64) {
     (madd::<I, _>(z, by_parity::<I, _, 6, 6>(r, z, even, odd), r), n)
 }
 
-/// Whether the power of e is 0; and a number in place of the exponent then: products that are
-/// rounded to 0 take many times as long as others.
-#[inline(always)]
-fn zero_apart(x: f64) -> (bool, f64) {
-    let is_zero = x < LEAST_EXPONENT;
-    (is_zero, if is_zero { 0.0 } else { x })
-}
-
 /// e to the power of `x`.
 #[inline(always)]
 pub(crate) fn exp<I: Instructions>(x: f64) -> f64 {
     // Beyond these the result is infinite or 0; comparisons this way round keep NaN.
     let x = if x > 710.0 { 710.0 } else { x };
-    let (is_zero, x) = zero_apart(x);
+    let (is_zero, x) = zero_apart(x, LEAST_EXPONENT);
     let (value, n) = exp_m1_in_parts::<I>(x);
     // In two steps, since 2^n itself may be too great or too small.
     let half = (n.wrapping_add(2048) as u64 >> 1) as i64 - 1024;
@@ -83,7 +75,7 @@ pub(crate) fn exp<I: Instructions>(x: f64) -> f64 {
 pub(crate) fn exp_nonpositive<I: Instructions>(x: f64) -> f64 {
     /// 2^-64, which 2^n is too great by at first, or it might be too small.
     const LIFT: f64 = 5.421_010_862_427_522e-20;
-    let (is_zero, x) = zero_apart(x);
+    let (is_zero, x) = zero_apart(x, LEAST_EXPONENT);
     let (value, n) = exp_m1_in_parts::<I>(x);
     let value = (1.0 + value) * power_of_two(n.wrapping_add(64)) * LIFT;
     if is_zero { 0.0 } else { value }

@@ -43,6 +43,14 @@ fn by_parity<I: Instructions, T: Float, const N: usize, const M: usize>(
     madd::<I, T>(polynomial::<I, T, M>(z, odd), x, polynomial::<I, T, N>(z, even))
 }
 
+/// Whether a power of e is 0, as those of less than `least` are; and a number in place of the exponent then:
+/// products that are rounded to 0 take many times as long as others, and masked elements are such.
+#[inline(always)]
+fn zero_apart<T: Float>(x: T, least: T) -> (bool, T) {
+    let is_zero = x < least;
+    (is_zero, if is_zero { T::ZERO } else { x })
+}
+
 /// `a / b` for many `a`, given `1 / b`: the product, corrected by a fused multiply-add, is rounded as the
 /// quotient is (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor",
 /// 1990), but for some that are denormal.
@@ -104,13 +112,19 @@ pub(crate) fn sigmoid<I: Instructions, T: Float>(x: T) -> T {
     numerator / (T::ONE + e)
 }
 
-/// `output[i] = log(1 + exp(x[i]))`.
+/// `output[i] = exp(-|x[i]|)`, in a loop of its own: one function at a time leaves the CPU more that it can
+/// compute side by side.
 #[inline(always)]
-pub(crate) fn softplus<I: Instructions, T: Float>(x: &[T], output: &mut [T]) {
-    // In two loops: one function at a time leaves the CPU more that it can compute side by side.
+fn exp_of_magnitudes<I: Instructions, T: Float>(x: &[T], output: &mut [T]) {
     for (output, &x) in output.iter_mut().zip(x) {
         *output = (-x.abs()).exp_nonpositive::<I>();
     }
+}
+
+/// `output[i] = log(1 + exp(x[i]))`.
+#[inline(always)]
+pub(crate) fn softplus<I: Instructions, T: Float>(x: &[T], output: &mut [T]) {
+    exp_of_magnitudes::<I, T>(x, output);
     for (output, &x) in output.iter_mut().zip(x) {
         let positive = if x < T::ZERO { T::ZERO } else { x };
         *output = positive + ln_1p::<I, T>(*output);
@@ -120,9 +134,7 @@ pub(crate) fn softplus<I: Instructions, T: Float>(x: &[T], output: &mut [T]) {
 /// `output[i] = -log(1 + exp(-x[i]))`.
 #[inline(always)]
 pub(crate) fn log_sigmoid<I: Instructions, T: Float>(x: &[T], output: &mut [T]) {
-    for (output, &x) in output.iter_mut().zip(x) {
-        *output = (-x.abs()).exp_nonpositive::<I>();
-    }
+    exp_of_magnitudes::<I, T>(x, output);
     for (output, &x) in output.iter_mut().zip(x) {
         let negative = if x > T::ZERO { T::ZERO } else { x };
         *output = negative - ln_1p::<I, T>(*output);

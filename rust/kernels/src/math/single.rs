@@ -3,7 +3,9 @@
 //! Quarter turns are taken from angles, and logarithms multiplied by exponents, in float64, which has
 //! digits to spare.
 
-use super::{ErfParts, by_parity, double, erf_of, madd, normal_cdf_of, polynomial, turned};
+use super::{
+    ErfParts, by_parity, double, erf_of, madd, normal_cdf_of, polynomial, turned, zero_apart,
+};
 use crate::isa::Instructions;
 
 /// ln 2 in two parts; products of the first with an exponent are exact.
@@ -36,20 +38,12 @@ fn exp_m1_in_parts<I: Instructions>(x: f32) -> (f32, i32) {
     (madd::<I, _>(r * r, tail, r), n)
 }
 
-/// Whether the power of e is 0; and a number in place of the exponent then: products that are
-/// rounded to 0 take many times as long as others, and masked elements are such.
-#[inline(always)]
-fn zero_apart(x: f32) -> (bool, f32) {
-    let is_zero = x < LEAST_EXPONENT;
-    (is_zero, if is_zero { 0.0 } else { x })
-}
-
 /// e to the power of `x`.
 #[inline(always)]
 pub(crate) fn exp<I: Instructions>(x: f32) -> f32 {
     // Beyond these the result is infinite or 0; comparisons this way round keep NaN.
     let x = if x > 89.0 { 89.0 } else { x };
-    let (is_zero, x) = zero_apart(x);
+    let (is_zero, x) = zero_apart(x, LEAST_EXPONENT);
     let (value, n) = exp_m1_in_parts::<I>(x);
     // In two steps, since 2^n itself may be too great or too small.
     let half = n >> 1;
@@ -63,7 +57,7 @@ pub(crate) fn exp<I: Instructions>(x: f32) -> f32 {
 pub(crate) fn exp_nonpositive<I: Instructions>(x: f32) -> f32 {
     /// 2^-64, which 2^n is too great by at first, or it might be too small.
     const LIFT: f32 = 5.421_011e-20;
-    let (is_zero, x) = zero_apart(x);
+    let (is_zero, x) = zero_apart(x, LEAST_EXPONENT);
     let (value, n) = exp_m1_in_parts::<I>(x);
     let value = (1.0 + value) * power_of_two(n.wrapping_add(64)) * LIFT;
     if is_zero { 0.0 } else { value }

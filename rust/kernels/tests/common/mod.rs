@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod guard;
+pub mod programs;
 
 use flowrs_kernels::{Isa, Parallel, Serial};
 

@@ -130,8 +130,8 @@ methods! {
     abs Abs, acos Acos, acosh Acosh, asin Asin, asinh Asinh, atan Atan, atanh Atanh, ceil Ceil,
     cos Cos, cosh Cosh, erf Erf, erfc Erfc, exp Exp, expm1 Expm1, floor Floor, is_zero IsZero,
     lgamma Lgamma, log Log, log1p Log1p, log_sigmoid LogSigmoid, normal_cdf NormalCdf,
-    reciprocal Reciprocal, reciprocal_no_nan ReciprocalNoNan, relu Relu, rint Rint, rsqrt Rsqrt, sigmoid Sigmoid,
-    sign Sign, sin Sin, sinh Sinh, softplus Softplus, sqrt Sqrt, square Square, tan Tan, tanh Tanh,
+    reciprocal Reciprocal, reciprocal_no_nan ReciprocalNoNan, relu Relu, rint Rint, rsqrt Rsqrt,
+    sigmoid Sigmoid, sign Sign, sin Sin, sinh Sinh, softplus Softplus, sqrt Sqrt, square Square, tan Tan, tanh Tanh,
     ]
     binary [
     atan2 Atan2, equal Equal, floor_divide FloorDivide, floor_mod FloorMod, greater Greater,
